@@ -1,0 +1,1 @@
+"""Phase diagrams of stochastic gradient descent: train, measure, fit, judge, draw."""

@@ -1,0 +1,1 @@
+"""Records that training leaves, and the labelled cube."""

@@ -1,0 +1,1 @@
+"""Spools that steps write and the one door to MLflow."""
