@@ -1,0 +1,94 @@
+# sgdphases: what can be asked of this folder. `make` alone lists it; every target creates the environment it needs.
+#
+# Variables: ARGS="..."       more words for Snakemake (run, fashion, report) or pytest (test)
+#            PYTHON=python3.12 the Python that .venv is made from, 3.11 or newer
+#            CPU=1            a CPU-only build of PyTorch (remembered until `make clean` or CPU=0)
+#            TORCH_INDEX=...  the index or folder that build comes from, if not PyTorch's own
+#            WORKERS=2        tests run side by side; PORT=5000 where `make ui` listens
+
+.DEFAULT_GOAL := help
+.PHONY: help run test figures fashion ui report environment lock lint format clean
+
+WORKERS ?= 2
+PORT ?= 5000
+
+# Other environments, activated or loaded as modules, must not leak into this one.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV CONDA_PREFIX
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+# Relative names everywhere, so that a folder with spaces in its path is no trouble.
+PY := .venv/bin/python
+LOCKS := envs/requirements.lock envs/installer.lock
+# The stamp says for which locks and in which place the environment was completed: a moved folder gets a new one.
+HASH := $(shell (cat $(LOCKS) pyproject.toml envs/create.sh; pwd) | cksum | cut -d ' ' -f 1)
+CPU ?= $(if $(wildcard .venv/.stamp-*-cpu),1,0)
+STAMP := .venv/.stamp-$(HASH)$(if $(filter 1,$(CPU)),-cpu)
+
+FIGURES ?= dyson_quick/phase_diagram dyson_quick/phase_map
+EXPERIMENT_FIGURES = $(foreach figure,$(FIGURES),results/$(subst /,/figures/,$(figure)).png)
+
+help:  ## this list
+	@printf 'make <target> [ARGS="..."] [CPU=1] [PYTHON=python3.12]\n\n'
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' Makefile
+
+$(STAMP):
+	@PYTHON='$(PYTHON)' CPU='$(CPU)' TORCH_INDEX='$(TORCH_INDEX)' sh envs/create.sh '$@'
+
+environment: $(STAMP)  ## .venv with everything, from the lock (1 to 5 minutes and 6 GB the first time, then instant)
+
+run: $(STAMP)  ## train, measure, fit, draw, judge: the experiments in config.yaml (about 8 minutes on 2 cores)
+	@printf 'make run: the experiments that config.yaml lists, on all cores; the default list takes about 8 minutes on 2 cores.\n'
+	@printf '          What is already there is kept; results go to results/. Stop with ctrl-c, go on with make run.\n'
+	$(PY) -m snakemake --cores all $(ARGS)
+
+test: $(STAMP)  ## all tests (at most 12 minutes on 2 cores)
+	@printf 'make test: all tests, $(WORKERS) side by side; at most 12 minutes on 2 cores.\n'
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+fashion: $(STAMP)  ## the experiment on Fashion-MNIST (30 MB download, at most 40 minutes on 2 cores)
+	@printf 'make fashion: experiment dyson_fashion; downloads 30 MB once, then at most 40 minutes on 2 cores.\n'
+	$(PY) -m snakemake --cores all --config 'experiments=[dyson_fashion]' $(ARGS)
+
+figures:  ## copy the chosen figures of the last run to docs/figures (instant)
+	@printf 'make figures: copies the figures that the README shows from results/ to docs/figures/.\n'
+	@for figure in $(EXPERIMENT_FIGURES); do \
+	  test -f "$$figure" || { printf '%s is not there yet: type make run first.\n' "$$figure" >&2; exit 1; }; done
+	@mkdir -p docs/figures
+	cp $(EXPERIMENT_FIGURES) docs/figures/
+
+ui: $(STAMP)  ## browse the tracked runs on this machine (starts in about 10 seconds, stop with ctrl-c)
+	@printf 'make ui: MLflow on http://127.0.0.1:$(PORT), ready in about 10 seconds; stop it with ctrl-c.\n'
+	@test -f results/tracking/mlflow.db || { printf 'Nothing is tracked yet: type make run first.\n' >&2; exit 1; }
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(PY) -m mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
+	  --allowed-hosts 'localhost:*,127.0.0.1:*' --backend-store-uri sqlite:///results/tracking/mlflow.db $(ARGS)
+
+report: $(STAMP)  ## one HTML page with figures, captions and claims (half a minute, after make run)
+	@printf 'make report: writes results/report.html from what make run left; about half a minute.\n'
+	$(PY) -m snakemake --cores all --report results/report.html $(ARGS)
+
+lint: $(STAMP)  ## check style and the workflow (half a minute)
+	@printf 'make lint: ruff, snakefmt and snakemake --lint; about half a minute.\n'
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m snakefmt --check Snakefile workflow
+	$(PY) -m snakemake --lint
+
+format: $(STAMP)  ## put the code into the style that lint checks (a few seconds)
+	@printf 'make format: ruff and snakefmt rewrite what they can; a few seconds.\n'
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+	$(PY) -m snakefmt Snakefile workflow
+
+lock: $(STAMP)  ## resolve the dependencies of pyproject.toml anew; LOCK_ARGS=--upgrade for newer ones (a minute)
+	@printf 'make lock: resolves pyproject.toml for every platform into envs/; about a minute, needs the network.\n'
+	$(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --extra dev --no-header \
+	  --no-emit-index-url $(LOCK_ARGS) pyproject.toml -o envs/requirements.lock
+	$(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url $(LOCK_ARGS) envs/installer.in -o envs/installer.lock
+	sh envs/conda.sh < envs/requirements.lock > envs/python.yaml
+
+clean:  ## remove .venv and caches; results/ and data/ stay (instant)
+	@printf 'make clean: removes .venv and caches; results/ and data/ stay, remove them by hand.\n'
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build src/*.egg-info
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,20 @@
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: workflow.source_path("config.yaml")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/ensemble.smk"
+include: "workflow/rules/analysis.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    input:
+        "results/claims.csv",
+        expand("results/{experiment}/tracked.json", experiment=EXPERIMENTS),
+    default_target: True

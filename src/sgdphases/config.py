@@ -1,0 +1,322 @@
+"""What config.yaml and an experiment card may say, checked before anything is computed.
+
+A card has two parts: `ensemble` says what is trained (hours), `analysis` what is measured, fitted, judged and drawn
+(seconds). Every key is known here; anything else is refused with the file, the key and what is allowed.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sgdphases.claims.registry import PAPERS
+from sgdphases.datasets.registry import DATASETS, resolve
+from sgdphases.figures.registry import FIGURES
+from sgdphases.fits.registry import FITS
+from sgdphases.observables.registry import OBSERVABLES
+from sgdphases.quantities import HYPERPARAMETERS, QUANTITIES, SHAPE_AXES
+
+SETTABLE = (*HYPERPARAMETERS, "temperature")
+_RATE_WORDS = ("learning_rate", "batch_size", "temperature")
+
+
+class ConfigError(ValueError):
+    """What the user wrote cannot be run; the message names the file, the key and the allowed values."""
+
+
+def one_of(value: str, allowed: Any, what: str) -> str:
+    """Return `value` if it is among `allowed`; otherwise raise `ValueError` with the allowed words and a guess."""
+    if value in allowed:
+        return value
+    close = difflib.get_close_matches(str(value), [str(word) for word in allowed], n=1)
+    guess = f" (did you mean {close[0]!r}?)" if close else ""
+    raise ValueError(f"unknown {what} {value!r}{guess}; allowed: {', '.join(sorted(map(str, allowed)))}")
+
+
+def _listed(value: Any) -> Any:
+    """A command line's `experiments=one,two` is a list as well."""
+    return [word.strip() for word in value.strip("[]").split(",")] if isinstance(value, str) else value
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 1e5 as a string; here it is a number."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    return int(value) if isinstance(value, float) and value == int(value) else value
+
+
+Model = TypeVar("Model", bound=BaseModel)
+Whole = Annotated[int, BeforeValidator(_number)]
+
+
+class Strict(BaseModel):
+    """A block of a card: unknown keys are refused, values are fixed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Strict):
+    """Where data sets are kept and where they may be fetched."""
+
+    directory: str = "data"
+    mirrors: Annotated[list[str], BeforeValidator(_listed)] = []
+
+
+class TrackingConfig(Strict):
+    """Where runs are logged: an MLflow tracking URI, or empty for the store under results/tracking."""
+
+    uri: str = ""
+
+
+class Config(Strict):
+    """config.yaml: which experiments to run, where data come from, on which device, where runs are logged."""
+
+    experiments: Annotated[list[str], BeforeValidator(_listed)] = Field(min_length=1)
+    cards: str = "workflow/experiments"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    data: DataConfig = DataConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+
+class Network(Strict):
+    """Architecture of the networks: widths from input to output, activation, bias and trained flag of each layer."""
+
+    kind: Literal["mlp"] = "mlp"
+    widths: list[Annotated[Whole, Field(ge=1)]] = Field(min_length=2)
+    activation: Literal["tanh", "relu", "erf", "linear"] = "tanh"
+    bias: list[bool] | bool = False
+    trained: list[bool] | bool = True
+
+    @model_validator(mode="after")
+    def _one_flag_a_layer(self) -> "Network":
+        layers = len(self.widths) - 1
+        for key in ("bias", "trained"):
+            flags = getattr(self, key)
+            if isinstance(flags, list) and len(flags) != layers:
+                raise ValueError(f"{key} must have one value for each of the {layers} layers, not {len(flags)}")
+        if not any(self.flags("trained")):
+            raise ValueError("trained: at least one layer must be trained")
+        return self
+
+    def flags(self, key: str) -> list[bool]:
+        """`bias` or `trained` as one flag a layer."""
+        value = getattr(self, key)
+        return value if isinstance(value, list) else [value] * (len(self.widths) - 1)
+
+
+class Records(Strict):
+    """At which steps weights are recorded: log-spaced, every k, at given steps, or several; 0 and the last always."""
+
+    log: Annotated[Whole, Field(ge=1)] | None = None
+    every: Annotated[Whole, Field(ge=1)] | None = None
+    at: list[Annotated[Whole, Field(ge=0)]] = []
+
+    def steps(self, last: int) -> list[int]:
+        """Recorded steps of a run of `last` steps, ascending, with 0 and `last`."""
+        chosen = {0, last, *self.at}
+        if self.log:
+            chosen.update(int(step) for step in np.rint(np.geomspace(1, last, self.log)))
+        if self.every:
+            chosen.update(range(0, last + 1, self.every))
+        return sorted(step for step in chosen if step <= last)
+
+
+class Streams(Strict):
+    """Which random streams a replica shares across the grid (common random numbers), and which each point has own."""
+
+    task: Literal["shared", "own"] = "shared"
+    weights: Literal["shared", "own"] = "own"
+    order: Literal["shared", "own"] = "shared"
+    noise: Literal["shared", "own"] = "own"
+
+
+class Ensemble(Strict):
+    """What is trained: a grid (or a list of points) of networks on a data set, each with replicas."""
+
+    dataset: dict[str, Any]
+    network: Network
+    update: Literal["sgd", "contrastive_divergence"] = "sgd"
+    sampler: Literal["fixed_order", "reshuffle", "with_replacement", "one_pass"] = "fixed_order"
+    dtype: Literal["float32", "float64"] = "float64"
+    steps: Annotated[Whole, Field(ge=1)]
+    records: Records
+    replicas: Annotated[Whole, Field(ge=1)]
+    fixed: dict[str, Any] = {}
+    grid: dict[str, list[Any]] = {}
+    points: list[dict[str, Any]] = []
+    job_axes: list[str] = []
+    streams: Streams = Streams()
+    running: list[Literal["epoch_train_loss", "epoch_gradient_norm"]] = []
+    bound: Annotated[float, Field(gt=0)] | None = None
+    threads: Annotated[Whole, Field(ge=1)] = 1
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, value: dict[str, Any]) -> dict[str, Any]:
+        parameters = DATASETS[value["name"]].parameters if value.get("name") in DATASETS else {}
+        resolved = resolve(value)
+        return {"name": value["name"]} | {k: v for k, v in resolved.items() if v != parameters[k].default}
+
+    @field_validator("fixed")
+    @classmethod
+    def _typed_fixed(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return {key: _typed(key, single) for key, single in value.items()}
+
+    @field_validator("grid")
+    @classmethod
+    def _typed_grid(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        typed = {key: [_typed(key, single) for single in axis] for key, axis in value.items()}
+        for key, axis in typed.items():
+            if not axis:
+                raise ValueError(f"axis {key} is empty; give it at least one value")
+            if len(set(axis)) != len(axis):
+                raise ValueError(f"axis {key} names a value twice: {axis}")
+        return typed
+
+    @field_validator("points")
+    @classmethod
+    def _typed_points(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{key: _typed(key, single) for key, single in point.items()} for point in value]
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> "Ensemble":
+        if bool(self.grid) == bool(self.points):
+            raise ValueError("give either grid or points (a list of combinations), one of them and not empty")
+        keys = set(self.grid) or set().union(*self.points)
+        for key in sorted(keys & set(self.fixed)):
+            raise ValueError(f"{key} stands in fixed and in the grid; say it once")
+        for point in self.points or [self.grid]:
+            named = [word for word in _RATE_WORDS if word in point or word in self.fixed]
+            if len(named) != 2:
+                raise ValueError(f"set exactly two of {', '.join(_RATE_WORDS)}; set are: {', '.join(named) or 'none'}")
+        for key in self.job_axes:
+            one_of(key, [*self.grid, "replica", "point"], "job axis")
+        return self
+
+    @property
+    def separate(self) -> tuple[str, ...]:
+        """Axes whose values never share a shard: the card's job axes and those that change shapes."""
+        return tuple(dict.fromkeys([*self.job_axes, *SHAPE_AXES]))
+
+
+def _typed(key: str, value: Any) -> Any:
+    return QUANTITIES[one_of(key, SETTABLE, "hyperparameter")].typed(value)
+
+
+class Figure(Strict):
+    """One figure: its kind and that kind's options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    kind: str
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return one_of(value, FIGURES, "kind of figure")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but the kind."""
+        return dict(self.model_extra or {})
+
+
+class Analysis(Strict):
+    """What is measured, fitted, judged and drawn."""
+
+    observables: list[str] = Field(min_length=1)
+    fits: list[str] = []
+    claims: list[str] = []
+    figures: dict[str, Figure] = {}
+
+    @field_validator("observables", "fits", "claims")
+    @classmethod
+    def _known(cls, value: list[str], info: Any) -> list[str]:
+        words, what = {
+            "observables": (OBSERVABLES, "observable"),
+            "fits": (FITS, "fit"),
+            "claims": (PAPERS, "paper"),
+        }[info.field_name]
+        return [one_of(word, words, what) for word in value]
+
+
+class Card(Strict):
+    """One experiment."""
+
+    title: str
+    study: Literal["dyson", "chaos", "diffusion", "richness"]
+    paper: str
+    about: str = ""
+    ensemble: Ensemble
+    analysis: Analysis
+
+
+def read_config(values: dict[str, Any], source: str = "config.yaml") -> Config:
+    """Check what Snakemake collected from config.yaml and `--config`.
+
+    Raises:
+        ConfigError: If a key is unknown or a value is not allowed.
+    """
+    return _checked(Config, values, source)
+
+
+def read_card(path: str | Path) -> Card:
+    """Read and check one experiment card.
+
+    Raises:
+        ConfigError: If the card is missing, is no YAML, or says something unknown.
+    """
+    path = Path(path)
+    if not path.is_file():
+        names = sorted(file.stem for file in path.parent.glob("*.yaml"))
+        close = difflib.get_close_matches(path.stem, names, n=1)
+        guess = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ConfigError(f"{path}: no such experiment card{guess}; there are: {', '.join(names) or 'none'}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a card is a mapping with the keys {', '.join(Card.model_fields)}")
+    return _checked(Card, values, str(path))
+
+
+def _checked(model: type[Model], values: dict[str, Any], source: str) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [_explained(model, detail) for detail in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
+def _explained(model: type[BaseModel], detail: Any) -> str:
+    """One line for one fault: where, what, and what is allowed."""
+    where = ".".join(str(part) for part in detail["loc"] if not str(part).startswith(("list[", "function", "bool")))
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        known = _keys_at(model, detail["loc"][:-1])
+        try:
+            one_of(str(detail["loc"][-1]), known, "key")
+        except ValueError as error:
+            message = str(error)
+    elif detail["type"] == "missing":
+        message = "this key is missing"
+    elif detail["type"] != "value_error":
+        message = f"{message[0].lower()}{message[1:]}, not {detail['input']!r}"
+    return f"{where}: {message}" if where else message
+
+
+def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """Known keys of the block at `location`."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            break
+        model = field.annotation
+    return list(model.model_fields)

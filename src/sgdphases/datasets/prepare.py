@@ -1,0 +1,169 @@
+"""A downloaded data set made ready to be read: files in place, unpacked, verified, described."""
+
+import gzip
+import hashlib
+import logging
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from sgdphases.datasets.registry import Entry, find
+from sgdphases.datasets.remote import RemoteFile, mirror_list, public, remote_files
+from sgdphases.files import read_json, sha256, write_json, writing
+
+log = logging.getLogger(__name__)
+
+
+def make_ready(name: str, directory: str | Path, mirrors: Iterable[str] = ()) -> dict[str, Any]:
+    """Download, verify and unpack a data set, unless that is done; safe to call from many processes at once.
+
+    Args:
+        name: The data set.
+        directory: The data directory; the data set takes the folder of its name in it.
+        mirrors: Mirrors to try before those of the environment and the official addresses.
+
+    Returns:
+        The manifest: what the data set is, and of each file its size, sha256, official md5 and source.
+
+    A file that cannot be had raises a `download.DownloadError`.
+    """
+    entry = find(name)
+    remotes = remote_files(entry)
+    folder = Path(directory) / entry.name
+    raw = raw_folder(entry, Path(directory))
+    # Files are put in place whole, so looking needs no lock; a folder that is complete may be read-only.
+    if remotes and not all(_complete(remote, raw) for remote in remotes):
+        raw.mkdir(parents=True, exist_ok=True)
+        with _alone(folder / ".lock"):
+            _fill(remotes, raw, mirror_list(mirrors))
+    return _manifest(entry, remotes, raw)
+
+
+def raw_folder(entry: Entry, directory: Path) -> Path:
+    """Where a data set's files lie: for torchvision's classes the folder in which they look.
+
+    Args:
+        entry: The data set.
+        directory: The data directory.
+
+    Returns:
+        The folder; it need not exist.
+    """
+    return directory / entry.name / ("FashionMNIST/raw" if entry.name == "fashion_mnist" else "raw")
+
+
+def _fill(remotes: Sequence[RemoteFile], raw: Path, mirrors: list[str]) -> None:
+    """Bring every file that is not there and unpack it; the caller holds the lock."""
+    from sgdphases.datasets.download import fetch
+
+    _sweep(remotes, raw)
+    missing = [remote for remote in remotes if not _intact(remote, raw)]
+    while missing:
+        remote = missing[0]
+        source = fetch(remote, raw / remote.name, mirrors=mirrors, wanted=missing)
+        _remember(raw, remote.name, source)
+        # A mirror that is down costs its waiting time once, not once per file.
+        mirrors = sorted(mirrors, key=lambda mirror: not source.startswith(f"{public(mirror)}/"))
+        missing.pop(0)
+    for remote in remotes:
+        if not _unpacked(raw / remote.name):
+            _unpack(raw / remote.name)
+
+
+def _complete(remote: RemoteFile, raw: Path) -> bool:
+    """Whether a file is there, right and unpacked."""
+    return _intact(remote, raw) and _unpacked(raw / remote.name)
+
+
+def _intact(remote: RemoteFile, raw: Path) -> bool:
+    """Whether a file is there with its official checksum, in torchvision's eyes."""
+    from torchvision.datasets.utils import check_integrity
+
+    return check_integrity(str(raw / remote.name), remote.md5)
+
+
+def _unpacked(archive: Path) -> bool:
+    """Whether a gzip file's content lies beside it, whole: its length and CRC-32 are the archive's last 8 bytes."""
+    if archive.suffix != ".gz":
+        return True
+    target = archive.with_suffix("")
+    if not target.is_file():
+        return False
+    with archive.open("rb") as stream:
+        stream.seek(-8, 2)
+        trailer = stream.read()
+    crc = 0
+    with target.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            crc = zlib.crc32(chunk, crc)
+    return trailer == crc.to_bytes(4, "little") + (target.stat().st_size % 2**32).to_bytes(4, "little")
+
+
+def _unpack(archive: Path) -> None:
+    """Unpack a gzip file beside itself, whole or not at all."""
+    with writing(archive.with_suffix("")) as temporary, gzip.open(archive) as source, temporary.open("wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+
+
+def _sweep(remotes: Sequence[RemoteFile], raw: Path) -> None:
+    """Remove temporary files that killed processes left; under the lock nobody else writes here."""
+    stale = list(raw.glob("tmp????????"))
+    for remote in remotes:
+        stale += raw.glob(f".{Path(remote.name).stem}.*")
+    for path in stale:
+        path.unlink(missing_ok=True)
+
+
+def _remember(raw: Path, name: str, source: str) -> None:
+    """Keep the address a file came from, for later manifests."""
+    write_json(raw / "sources.json", _sources(raw) | {name: source})
+
+
+def _sources(raw: Path) -> dict[str, str]:
+    """The address of each file that was downloaded here."""
+    path = raw / "sources.json"
+    return read_json(path) if path.exists() else {}
+
+
+def _manifest(entry: Entry, remotes: Sequence[RemoteFile], raw: Path) -> dict[str, Any]:
+    """Describe a data set that is ready; `digest` stands for the content of all its files."""
+    sources = _sources(raw)
+    files = [
+        {
+            "name": remote.name,
+            "bytes": (raw / remote.name).stat().st_size,
+            "sha256": sha256(raw / remote.name),
+            "md5": remote.md5,
+            "source": sources.get(remote.name),
+            "official": [public(address) for address in remote.official],
+        }
+        for remote in remotes
+    ]
+    content = "\n".join([entry.name, *(file["sha256"] for file in files)])
+    return {
+        "dataset": entry.name,
+        "title": entry.title,
+        "licence": entry.licence,
+        "files": files,
+        "digest": hashlib.sha256(content.encode()).hexdigest(),
+    }
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock between processes; the system releases it when its holder dies."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        log.info("another process is making %s ready; waiting", path.parent)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,145 @@
+"""A group: some networks of a shard whose tensors lie side by side, stepped together in windows.
+
+A window is stepped without looking. If some network came out of it with weights that are not finite, or with a batch
+loss past the bound, the group goes back to where the window began and steps through it again, looking after every
+step: so a network's divergence is known to the step, costs nothing while nothing diverges, and never depends on where
+windows begin. Dead networks leave the group.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from sgdphases.ensemble.shard import Shard
+from sgdphases.ensemble.state import State
+
+WINDOW = 256
+
+
+class Group(ABC):
+    """Networks that are stepped together.
+
+    One network alone may meet other library kernels than two or more; so a group of small networks has at least two
+    rows, the second a copy that nobody reads, while networks past half the footprint are always stepped alone.
+
+    Args:
+        shard: What is trained.
+        rows: Places of this group's networks in the shard.
+        names: Names of the state's arrays that this group needs.
+        device: Where the group computes.
+        alone: Whether networks of this size are always stepped alone.
+    """
+
+    def __init__(
+        self, shard: Shard, rows: np.ndarray, names: Iterable[str], device: torch.device, *, alone: bool
+    ) -> None:
+        self.shard, self.rows, self.names = shard, rows, tuple(names)
+        self.device, self.alone = device, alone
+        self.tensors: dict[str, torch.Tensor] = {}
+
+    @property
+    def places(self) -> np.ndarray:
+        """Places in the shard of all rows, the copy of a lonely small network included."""
+        return np.repeat(self.rows, 2) if len(self.rows) == 1 and not self.alone else self.rows
+
+    def column(self, name: str) -> np.ndarray:
+        """One of the shard's columns for all rows."""
+        return self.shard.networks[name][self.places]
+
+    def load(self, state: State) -> None:
+        """Take the networks' arrays from the state to the device; those that have diverged stay behind."""
+        self.rows = self.rows[state.alive[self.rows]]
+        if len(self.rows):
+            places = self.places
+            self.tensors = {
+                name: torch.tensor(state.arrays[name][places], device=self.device) for name in self.names
+            }
+            self.build()
+
+    def save(self, state: State) -> None:
+        """Bring the networks' arrays back to the state."""
+        for name, tensor in self.tensors.items():
+            state.arrays[name][self.rows] = tensor[: len(self.rows)].cpu().numpy()
+
+    def release(self) -> None:
+        """Give the device's memory back."""
+        self.tensors = {}
+        self.drop()
+
+    def advance(self, state: State, stop: int, *, accumulate: bool) -> None:
+        """Step the networks from the state's step to `stop`.
+
+        Args:
+            state: Takes the networks that diverge; its step is not changed.
+            stop: The step to reach.
+            accumulate: Whether the steps add to the running observables.
+        """
+        step = state.step
+        while step < stop and len(self.rows):
+            end = min(stop, step + WINDOW)
+            before = {name: tensor.clone() for name, tensor in self.tensors.items()}
+            self.window(step, end, accumulate=accumulate)
+            if not bool(self.sound().all()):
+                self._restore(before)
+                self._look(state, step, end, accumulate=accumulate)
+            step = end
+
+    def _look(self, state: State, start: int, stop: int, *, accumulate: bool) -> None:
+        """Go through a window step by step, and bury what diverges in it."""
+        dead = torch.zeros(len(self.places), dtype=torch.bool, device=self.device)
+        for step in range(start, stop):
+            before = {name: tensor.clone() for name, tensor in self.tensors.items()}
+            self.window(step, step + 1, accumulate=accumulate)
+            fresh = ~self.sound() & ~dead
+            dead |= fresh
+            for place in np.flatnonzero(fresh[: len(self.rows)].cpu().numpy()):
+                row = self.rows[place]
+                state.diverged_at[row] = step + 1
+                for name, tensor in before.items():
+                    state.arrays[name][row] = tensor[place].cpu().numpy()
+        self.save_alive(state)
+        self.load(state)
+
+    def save_alive(self, state: State) -> None:
+        """Bring back the arrays of the networks that have not diverged."""
+        kept = np.flatnonzero(state.alive[self.rows])
+        for name, tensor in self.tensors.items():
+            state.arrays[name][self.rows[kept]] = tensor[: len(self.rows)].cpu().numpy()[kept]
+
+    def _restore(self, before: dict[str, torch.Tensor]) -> None:
+        for name, tensor in before.items():
+            self.tensors[name].copy_(tensor)
+
+    @abstractmethod
+    def build(self) -> None:
+        """Make everything beside the tensors that stepping needs."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Let go of what `build` made."""
+
+    @abstractmethod
+    def window(self, start: int, stop: int, *, accumulate: bool) -> None:
+        """Do the updates start .. stop - 1 without looking."""
+
+    @abstractmethod
+    def sound(self) -> torch.Tensor:
+        """Which rows came soundly out of the last window, (rows,)."""
+
+
+def finite_rows(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Rows of which every number in every tensor is finite.
+
+    Args:
+        tensors: Each (rows, ...).
+
+    Returns:
+        Boolean tensor (rows,).
+    """
+    verdict = None
+    for tensor in tensors:
+        finite = torch.isfinite(tensor).flatten(1).all(dim=1)
+        verdict = finite if verdict is None else verdict & finite
+    return verdict

@@ -1,0 +1,199 @@
+"""Multilayer networks, many at once: initial weights, forward and backward passes by hand.
+
+Layers are numbered 0 .. L - 1. With h_0 = x: z_l = h_l W_l^T + b_l, h_{l+1} = f(z_l) for l < L - 1, and the output is
+output_scale * z_{L-1}. Every tensor has the networks as its first dimension.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sgdphases.ensemble.shard import Network
+from sgdphases.ensemble.streams import WEIGHTS, generator
+
+
+@dataclass
+class Passes:
+    """What a forward pass leaves behind.
+
+    Attributes:
+        preactivations: z_l per layer, (networks, samples, out).
+        activations: h_0 .. h_{L-1} and then the scaled output, (networks, samples, width).
+    """
+
+    preactivations: list[torch.Tensor]
+    activations: list[torch.Tensor]
+
+    @property
+    def output(self) -> torch.Tensor:
+        """The networks' output, (networks, samples, outputs)."""
+        return self.activations[-1]
+
+
+def forward(
+    weights: Sequence[torch.Tensor],
+    biases: Sequence[torch.Tensor | None],
+    inputs: torch.Tensor,
+    *,
+    activation: str,
+    output_scale: torch.Tensor | float = 1.0,
+) -> Passes:
+    """Run a batch of samples through every network.
+
+    Args:
+        weights: Per layer, (networks, out, in).
+        biases: Per layer, (networks, out), or None.
+        inputs: Samples, (networks, samples, in), or (samples, in) for all networks alike.
+        activation: Word of the hidden activation.
+        output_scale: One factor for all networks or one for each.
+
+    Returns:
+        Preactivations and activations of all layers.
+    """
+    networks = weights[0].shape[0]
+    hidden = inputs.expand(networks, *inputs.shape[-2:])
+    preactivations, activations = [], [hidden]
+    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        preactivation = torch.bmm(hidden, weight.transpose(1, 2))
+        if bias is not None:
+            preactivation = preactivation + bias[:, None, :]
+        preactivations.append(preactivation)
+        if layer < len(weights) - 1:
+            hidden = activate(preactivation, activation)
+            activations.append(hidden)
+    activations.append(preactivations[-1] * per_network(output_scale, weights[0]))
+    return Passes(preactivations, activations)
+
+
+def backward(
+    weights: Sequence[torch.Tensor],
+    passes: Passes,
+    output_gradient: torch.Tensor,
+    *,
+    activation: str,
+    output_scale: torch.Tensor | float = 1.0,
+    lowest: int = 0,
+) -> list[torch.Tensor | None]:
+    """Derivatives of a scalar by the preactivations, sample by sample.
+
+    The gradient of the weights of layer l is the sum over samples of delta_l h_l^T: `torch.bmm(delta.mT, hidden)`.
+
+    Args:
+        weights: Per layer, (networks, out, in).
+        passes: What `forward` returned.
+        output_gradient: Derivative by the scaled output, (networks, samples, outputs).
+        activation: Word of the hidden activation.
+        output_scale: As in `forward`.
+        lowest: The lowest layer whose delta is wanted.
+
+    Returns:
+        Deltas per layer, (networks, samples, out); None below `lowest`.
+    """
+    deltas: list[torch.Tensor | None] = [None] * len(weights)
+    delta = output_gradient * per_network(output_scale, weights[0])
+    deltas[-1] = delta
+    for layer in range(len(weights) - 1, lowest, -1):
+        delta = torch.bmm(delta, weights[layer]) * slope(passes.preactivations[layer - 1], activation)
+        deltas[layer - 1] = delta
+    return deltas
+
+
+def activate(preactivation: torch.Tensor, activation: str) -> torch.Tensor:
+    """The hidden activation f(z).
+
+    Args:
+        preactivation: Any shape.
+        activation: tanh, relu, erf or linear.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        ValueError: If the word is unknown.
+    """
+    match activation:
+        case "tanh":
+            return torch.tanh(preactivation)
+        case "relu":
+            return torch.relu(preactivation)
+        case "erf":
+            return torch.erf(preactivation)
+        case "linear":
+            return preactivation
+    raise ValueError(f"activation {activation!r} is unknown")
+
+
+def slope(preactivation: torch.Tensor, activation: str) -> torch.Tensor:
+    """The derivative f'(z) of the hidden activation (0 for relu at z = 0).
+
+    Args:
+        preactivation: Any shape.
+        activation: tanh, relu, erf or linear.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        ValueError: If the word is unknown.
+    """
+    match activation:
+        case "tanh":
+            return 1 - torch.tanh(preactivation) ** 2
+        case "relu":
+            return (preactivation > 0).to(preactivation.dtype)
+        case "erf":
+            return torch.exp(-(preactivation**2)) * (2 / math.sqrt(math.pi))
+        case "linear":
+            return torch.ones_like(preactivation)
+    raise ValueError(f"activation {activation!r} is unknown")
+
+
+def activate_in_place(flat: torch.Tensor, flat_slope: torch.Tensor | None, activation: str) -> None:
+    """Turn preactivations into activations where they lie, and write the slopes beside them.
+
+    Both are whole padded buffers: elementwise functions must meet no ragged end, see `buffers.Buffer`.
+
+    Args:
+        flat: Preactivations, overwritten.
+        flat_slope: Where f'(z) goes; None if it is not needed.
+        activation: tanh, relu, erf or linear; the slope of linear is not written, since it is 1.
+    """
+    if activation == "tanh":
+        flat.tanh_()
+        if flat_slope is not None:
+            torch.mul(flat, flat, out=flat_slope)
+            flat_slope.neg_().add_(1)
+    elif activation == "relu":
+        flat.relu_()
+        if flat_slope is not None:
+            torch.sign(flat, out=flat_slope)
+    elif activation == "erf":
+        if flat_slope is not None:
+            torch.mul(flat, flat, out=flat_slope)
+            flat_slope.neg_().exp_().mul_(2 / math.sqrt(math.pi))
+        flat.erf_()
+
+
+def per_network(value: torch.Tensor | float, like: torch.Tensor) -> torch.Tensor | float:
+    """A factor per network, shaped to multiply (networks, samples, outputs)."""
+    if isinstance(value, torch.Tensor) and value.ndim == 1:
+        return value.to(like.dtype)[:, None, None]
+    return value
+
+
+def initial_weights(network: Network, seed: int, layer: int) -> np.ndarray:
+    """Unit Gaussians of one layer divided by the square root of the fan-in; times init_scale they are W_l(0).
+
+    Args:
+        network: The architecture.
+        seed: Seed of the stream of initial weights.
+        layer: Number of the layer.
+
+    Returns:
+        Array (out, in) in float64: the same for every init_scale, so that networks can share it.
+    """
+    out, fan_in = network.shape(layer)
+    return generator(seed, WEIGHTS, layer).standard_normal((out, fan_in)) / math.sqrt(fan_in)

@@ -1,0 +1,61 @@
+"""Which samples form which batch.
+
+An epoch has floor(samples / batch_size) batches; samples that fill no batch are left out of that epoch.
+"""
+
+import numpy as np
+
+from sgdphases.ensemble.streams import ORDER, generator
+
+
+class Sampler:
+    """The order of the data of one stream, epoch by epoch.
+
+    Args:
+        word: fixed_order (every epoch alike), reshuffle (a new permutation each epoch), with_replacement (independent
+            draws) or one_pass (in the order of the data, each sample once).
+        samples: Samples of the data set.
+        batch_size: Samples per batch.
+        steps: Steps that will be asked for.
+
+    Raises:
+        ValueError: If the samples do not fill one batch, or not all steps of one pass.
+    """
+
+    def __init__(self, word: str, samples: int, batch_size: int, steps: int) -> None:
+        self.word = word
+        self.samples = samples
+        self.batch_size = batch_size
+        self.batches = samples // batch_size
+        if self.batches == 0:
+            raise ValueError(f"{samples} samples do not fill one batch of {batch_size}")
+        if word == "one_pass" and steps > self.batches:
+            raise ValueError(f"one pass over {samples} samples has {self.batches} batches, not {steps}")
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the order depends on the seed."""
+        return self.word in ("reshuffle", "with_replacement")
+
+    def order(self, seed: int, epoch: int) -> np.ndarray:
+        """Sample numbers of one epoch.
+
+        Args:
+            seed: Seed of the stream of data orders.
+            epoch: Number of the epoch.
+
+        Returns:
+            Array (batches, batch_size) of int64.
+        """
+        used = self.batches * self.batch_size
+        if self.word == "reshuffle":
+            numbers = generator(seed, ORDER, epoch).permutation(self.samples)[:used]
+        elif self.word == "with_replacement":
+            numbers = generator(seed, ORDER, epoch).integers(self.samples, size=used)
+        else:
+            numbers = np.arange(used)
+        return numbers.reshape(self.batches, self.batch_size)
+
+    def epoch_start(self, record_step: int) -> int:
+        """First step of the epoch whose running means stand at a record step: floor((step - 1) / E) * E."""
+        return max(record_step - 1, 0) // self.batches * self.batches

@@ -1,0 +1,303 @@
+"""Stochastic gradient descent with heavy-ball momentum on a group of multilayer networks.
+
+v <- momentum * v - (gradient + weight_decay * w + noise); w <- w + learning_rate * v. Weight decay acts on weights,
+not on biases. Without momentum, decay and noise this is w <- w - learning_rate * gradient, and the learning rate is
+multiplied into the deltas, so that one batched product updates a layer.
+
+Every elementwise operation here either rounds once or runs on whole padded buffers, and every product is one small
+matrix product per network on one thread: so a network's bits do not depend on its neighbours.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from sgdphases.ensemble.buffers import Buffer, halving_sum
+from sgdphases.ensemble.data import Batches, Data
+from sgdphases.ensemble.groups import Group, finite_rows
+from sgdphases.ensemble.losses import gradient_factor, loss_factor, loss_terms, residual_in_place
+from sgdphases.ensemble.networks import activate_in_place
+from sgdphases.ensemble.noise import SymmetricNoise
+from sgdphases.ensemble.shard import Shard
+
+
+@dataclass
+class Layer:
+    """One layer of all networks of a group, with the buffers it works in.
+
+    Attributes:
+        number: The layer's number.
+        weights: (rows, out, in).
+        inputs: Its input of the current batch, (rows, batch, in).
+        outputs: Preactivations, then activations; of the last layer outputs, then deltas.
+        slopes: f'(z); None where nothing below needs it or it is 1.
+        deltas: Derivatives by the preactivations, in `outputs` for the last layer; None if nothing needs them.
+        bias: (rows, 1, out), or None.
+        scratch: A gradient, (rows, out, in); None for frozen layers.
+    """
+
+    number: int
+    weights: torch.Tensor
+    inputs: torch.Tensor
+    outputs: Buffer
+    slopes: Buffer | None = None
+    deltas: Buffer | None = None
+    bias: torch.Tensor | None = None
+    scratch: torch.Tensor | None = None
+    transposed: torch.Tensor = field(init=False)
+    transposed_deltas: torch.Tensor | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.transposed = self.weights.transpose(1, 2)
+        self.transposed_deltas = None if self.deltas is None else self.deltas.view.transpose(1, 2)
+
+
+class GradientGroup(Group):
+    """A group trained by stochastic gradient descent.
+
+    Its networks share the loss and which of momentum, weight decay, noise and output scale are neutral, and whether
+    the learning rate is zero: see `kind_of_row`.
+
+    Args:
+        shard: What is trained.
+        rows: Places of this group's networks in the shard.
+        device: Where the group computes.
+        alone: Whether networks of this size are always stepped alone.
+        data: Data of all tasks.
+        tasks: Task per seed, for the frozen layers.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        rows: np.ndarray,
+        device: torch.device,
+        *,
+        alone: bool,
+        data: Data,
+        tasks: Mapping[int, Any],
+    ) -> None:
+        first = shard.select(rows[0]).networks
+        self.loss = str(first["loss"][0])
+        self.has = {name: bool(first[name][0] != 0) for name in ("momentum", "weight_decay", "noise_scale")}
+        self.scaled = bool(first["output_scale"][0] != 1)
+        self.still = bool(first["learning_rate"][0] == 0) and not any(self.has.values())
+        self.plain = not any(self.has.values())
+        self.data, self.tasks = data, tasks
+        super().__init__(shard, rows, _names(shard, momentum=self.has["momentum"]), device, alone=alone)
+
+    def build(self) -> None:
+        """Allocate the layers' buffers and the constants of the networks."""
+        shard, network = self.shard, self.shard.network
+        columns = {name: column[self.places] for name, column in shard.networks.items()}
+        self.batches: Batches = self.data.batches(columns, self.device)
+        outputs = network.widths[-1]
+        self.loss_factor = loss_factor(self.loss, shard.batch_size, outputs)
+        slope = gradient_factor(self.loss, shard.batch_size, outputs)
+        if self.plain and not self.still:
+            factor = -columns["learning_rate"] * slope * columns["output_scale"]
+        else:
+            factor = -slope * columns["output_scale"]
+        self.factor = self._constant(factor)
+        self.constants = {
+            name: self._constant(columns[name])
+            for name in ("learning_rate", "momentum", "weight_decay", "output_scale")
+        }
+        self.layers = self._layers()
+        self.ones = torch.ones((len(self.places), 1, shard.batch_size), dtype=self._dtype, device=self.device)
+        self.worst = torch.zeros(len(self.places), dtype=torch.float64, device=self.device)
+        self.noise = SymmetricNoise(shard, self.places, self.device) if self.has["noise_scale"] else None
+
+    def drop(self) -> None:
+        """Let go of buffers and constants."""
+        self.layers, self.constants = [], {}
+        self.batches = self.noise = None
+
+    def window(self, start: int, stop: int, *, accumulate: bool) -> None:
+        """Do the updates start .. stop - 1 without looking."""
+        self.batches.prepare(start, stop)
+        self.worst.zero_()
+        running = self.shard.running if accumulate else ()
+        wanted = "epoch_train_loss" in running
+        for step in range(start, stop):
+            self._forward(step)
+            output = self.layers[-1].outputs.view
+            if wanted or self.shard.bound is not None:
+                self._observe(output, wanted=wanted)
+            residual_in_place(output, self.batches.targets, self.loss)
+            output.mul_(self.factor)
+            self._backward(step, accumulate="epoch_gradient_norm" in running)
+
+    def sound(self) -> torch.Tensor:
+        """Rows whose weights are finite and whose batch losses stayed within the bound."""
+        names = [f"{kind}_{layer}" for layer in self.shard.network.trained_layers for kind in ("weights", "bias")]
+        verdict = finite_rows(self.tensors[name] for name in names if name in self.tensors)
+        if self.shard.bound is not None:
+            verdict &= self.worst <= self.shard.bound
+        return verdict
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return getattr(torch, self.shard.dtype)
+
+    def _constant(self, values: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(values, dtype=self._dtype, device=self.device)[:, None, None]
+
+    def _layers(self) -> list[Layer]:
+        """The layers from the first trained one on."""
+        network, layers = self.shard.network, []
+        inputs = self.batches.inputs
+        first, last = self.data.lowest, network.layers - 1
+        for number in range(first, network.layers):
+            shape = (len(self.places), self.shard.batch_size, network.widths[number + 1])
+            outputs = Buffer(shape, self._dtype, self.device)
+            bent = number < last and network.activation != "linear"
+            bias = self.tensors.get(f"bias_{number}")
+            trained = network.trained[number]
+            weights = self.tensors[f"weights_{number}"] if trained else self._frozen(number)
+            layer = Layer(
+                number=number,
+                weights=weights,
+                inputs=inputs,
+                outputs=outputs,
+                slopes=Buffer(shape, self._dtype, self.device) if bent else None,
+                deltas=outputs if number == last else Buffer(shape, self._dtype, self.device),
+                bias=None if bias is None else bias[:, None, :],
+                scratch=torch.empty_like(weights) if trained else None,
+            )
+            layers.append(layer)
+            inputs = outputs.view
+        return layers
+
+    def _frozen(self, number: int) -> torch.Tensor:
+        """Weights of a frozen layer for all rows."""
+        stacked = np.stack([self.tasks[seed].frozen[number] for seed in self.column("seed_task").tolist()])
+        return torch.as_tensor(stacked, dtype=self._dtype, device=self.device)
+
+    def _forward(self, step: int) -> None:
+        """Fetch the batch and fill the activations and slopes of all layers."""
+        self.batches.fetch(step)
+        last = self.layers[-1]
+        for layer in self.layers:
+            torch.bmm(layer.inputs, layer.transposed, out=layer.outputs.view)
+            if layer.bias is not None:
+                layer.outputs.view.add_(layer.bias)
+            if layer is not last:
+                slopes = None if layer.slopes is None else layer.slopes.flat
+                activate_in_place(layer.outputs.flat, slopes, self.shard.network.activation)
+        if self.scaled:
+            last.outputs.view.mul_(self.constants["output_scale"])
+
+    def _observe(self, output: torch.Tensor, *, wanted: bool) -> None:
+        """Add the batch loss to the running sums and keep the worst one."""
+        terms = loss_terms(output, self.batches.targets, self.loss)
+        if wanted:
+            self.tensors["terms"].add_(terms)
+        if self.shard.bound is not None:
+            torch.maximum(self.worst, halving_sum(terms).mul_(self.loss_factor), out=self.worst)
+
+    def _backward(self, step: int, *, accumulate: bool) -> None:
+        """Walk down from the output's deltas, updating each trained layer once its deltas have been handed down."""
+        for place in range(len(self.layers) - 1, -1, -1):
+            layer = self.layers[place]
+            if place:
+                below = self.layers[place - 1]
+                if layer.weights.shape[1] == 1:
+                    torch.mul(layer.deltas.view, layer.weights, out=below.deltas.view)
+                else:
+                    torch.bmm(layer.deltas.view, layer.weights, out=below.deltas.view)
+                if below.slopes is not None:
+                    below.deltas.flat.mul_(below.slopes.flat)
+            if layer.scratch is not None:
+                self._update(layer, step, accumulate=accumulate)
+
+    def _update(self, layer: Layer, step: int, *, accumulate: bool) -> None:
+        """Update one layer's weights and bias."""
+        explicit = accumulate or not self.plain or self.shard.batch_size == 1
+        if explicit:
+            torch.bmm(layer.transposed_deltas, layer.inputs, out=layer.scratch)
+        if accumulate:
+            self.tensors[f"gradient_{layer.number}"].add_(layer.scratch)
+        if self.still:
+            return
+        if not self.plain:
+            self._move(layer, layer.scratch, step)
+        elif self.shard.batch_size == 1:  # a product of rank one is exact; fused with the sum it rounds differently
+            layer.weights.add_(layer.scratch)
+        else:
+            layer.weights.baddbmm_(layer.transposed_deltas, layer.inputs)
+        if layer.bias is not None:
+            push = torch.bmm(self.ones, layer.deltas.view)
+            if self.plain:
+                layer.bias.add_(push)
+            else:
+                self._move_bias(layer, push)
+
+    def _move(self, layer: Layer, push: torch.Tensor, step: int) -> None:
+        """Heavy ball on weights; `push` is minus the gradient and is overwritten."""
+        if self.has["weight_decay"]:
+            push.sub_(layer.weights * self.constants["weight_decay"])
+        if self.noise is not None:
+            push.sub_(self.noise.at(layer.number, step))
+        if self.has["momentum"]:
+            velocity = self.tensors[f"velocity_{layer.number}"]
+            velocity.mul_(self.constants["momentum"]).add_(push)
+            torch.mul(velocity, self.constants["learning_rate"], out=push)
+        else:
+            push.mul_(self.constants["learning_rate"])
+        layer.weights.add_(push)
+
+    def _move_bias(self, layer: Layer, push: torch.Tensor) -> None:
+        """Heavy ball on a bias, which neither decays nor is shaken."""
+        if self.has["momentum"]:
+            velocity = self.tensors[f"bias_velocity_{layer.number}"][:, None, :]
+            velocity.mul_(self.constants["momentum"]).add_(push)
+            push = velocity
+        layer.bias.add_(push * self.constants["learning_rate"])
+
+
+def kind_of_row(shard: Shard, row: int) -> tuple[Any, ...]:
+    """What networks of one group must have in common, so that each does exactly the operations that it needs.
+
+    Args:
+        shard: What is trained.
+        row: Place of a network.
+
+    Returns:
+        A key; networks with equal keys may be stepped together.
+    """
+    columns = shard.networks
+    neutral = tuple(bool(columns[name][row] == 0) for name in ("momentum", "weight_decay", "noise_scale"))
+    return (
+        str(columns["loss"][row]),
+        *neutral,
+        bool(columns["output_scale"][row] == 1),
+        bool(columns["learning_rate"][row] == 0),
+    )
+
+
+def gradient_unit(shard: Shard) -> np.ndarray:
+    """What the sums in gradient_<l> are multiples of: minus the learning rate where it is multiplied into the deltas.
+
+    Args:
+        shard: What is trained.
+
+    Returns:
+        Factor per network, (networks,).
+    """
+    columns = shard.networks
+    plain = (columns["momentum"] == 0) & (columns["weight_decay"] == 0) & (columns["noise_scale"] == 0)
+    return np.where(plain & (columns["learning_rate"] != 0), -columns["learning_rate"], -1.0)
+
+
+def _names(shard: Shard, *, momentum: bool) -> Iterable[str]:
+    """Names of the state's arrays that a group needs."""
+    network, names = shard.network, []
+    for layer in network.trained_layers:
+        kinds = ["weights"] + ["velocity"] * momentum + ["gradient"] * ("epoch_gradient_norm" in shard.running)
+        kinds += (["bias"] + ["bias_velocity"] * momentum) if network.bias[layer] else []
+        names += [f"{kind}_{layer}" for kind in kinds]
+    return names + ["terms"] * ("epoch_train_loss" in shard.running)

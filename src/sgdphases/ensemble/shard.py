@@ -1,0 +1,216 @@
+"""A shard: networks of equal shape that one job trains together, as plain data.
+
+A shard says everything training depends on, and nothing else: its JSON text is what the records are named after.
+Networks are rows of equally long columns; no column says where a network stands, so that no result can depend on it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+ACTIVATIONS = ("tanh", "relu", "erf", "linear")
+LOSSES = ("half_squared_error", "squared_error", "mean_squared_error", "cross_entropy")
+SAMPLERS = ("fixed_order", "reshuffle", "with_replacement", "one_pass")
+UPDATES = ("sgd", "contrastive_divergence")
+KINDS = ("mlp",)
+PARAMETRISATIONS = ("standard",)
+RUNNING = ("epoch_train_loss", "epoch_gradient_norm")
+DTYPES = ("float32", "float64")
+
+NUMBER_COLUMNS = {
+    "learning_rate": None,
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "init_scale": 1.0,
+    "output_scale": 1.0,
+    "noise_scale": 0.0,
+}
+SEED_COLUMNS = ("seed_task", "seed_weights", "seed_order", "seed_noise")
+
+
+@dataclass(frozen=True)
+class Network:
+    """The architecture that all networks of a shard share.
+
+    Attributes:
+        widths: Units per level, the input first: layer l maps widths[l] to widths[l + 1].
+        activation: Word of the hidden activation; the last layer is linear.
+        bias: Per layer, whether it has a bias (starts at zero).
+        trained: Per layer, whether it is trained; the weights of frozen layers come from the task.
+        kind: Family of the network.
+        parametrisation: How scales depend on the widths.
+    """
+
+    widths: tuple[int, ...]
+    activation: str
+    bias: tuple[bool, ...]
+    trained: tuple[bool, ...]
+    kind: str = "mlp"
+    parametrisation: str = "standard"
+
+    def __post_init__(self) -> None:
+        depth = len(self.widths) - 1
+        if depth < 1 or min(self.widths) < 1:
+            raise ValueError(f"widths {list(self.widths)}: at least two positive widths are needed")
+        if len(self.bias) != depth or len(self.trained) != depth:
+            raise ValueError(f"bias and trained need one value for each of the {depth} layers")
+        if not any(self.trained):
+            raise ValueError("no layer is trained")
+        _known("kind", self.kind, KINDS)
+        _known("activation", self.activation, ACTIVATIONS)
+        _known("parametrisation", self.parametrisation, PARAMETRISATIONS)
+
+    @property
+    def layers(self) -> int:
+        """Number of layers L; they are numbered 0 .. L - 1."""
+        return len(self.trained)
+
+    @property
+    def trained_layers(self) -> tuple[int, ...]:
+        """Numbers of the trained layers, ascending."""
+        return tuple(layer for layer, trained in enumerate(self.trained) if trained)
+
+    def shape(self, layer: int) -> tuple[int, int]:
+        """Shape (out, in) of the weights of one layer."""
+        return self.widths[layer + 1], self.widths[layer]
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """What one job trains. The attributes have the names and the meaning of the JSON keys.
+
+    Attributes:
+        dataset: Data set and its parameters, as the data sets read them.
+        network: Architecture shared by all networks.
+        networks: Columns of equal length, one value per network.
+        steps: Number of updates.
+        record_steps: Ascending steps at which weights are recorded; 0 and `steps` are among them.
+        batch_size: Samples per batch.
+        update: Word of the update rule.
+        sampler: Word of the order of the data.
+        dtype: Floating-point type of the weights.
+        bound: Batch loss past which a network counts as diverged; None for no bound.
+        running: Words of the running observables that training computes itself.
+    """
+
+    dataset: dict[str, Any]
+    network: Network
+    networks: dict[str, np.ndarray]
+    steps: int
+    record_steps: tuple[int, ...]
+    batch_size: int
+    update: str = "sgd"
+    sampler: str = "fixed_order"
+    dtype: str = "float64"
+    bound: float | None = None
+    running: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        _known("update", self.update, UPDATES)
+        _known("sampler", self.sampler, SAMPLERS)
+        _known("dtype", self.dtype, DTYPES)
+        for word in self.running:
+            _known("running", word, RUNNING)
+        if self.batch_size < 1 or self.steps < 0:
+            raise ValueError(f"batch_size {self.batch_size} and steps {self.steps} must be positive")
+        steps = self.record_steps
+        if not steps or steps[0] != 0 or steps[-1] != self.steps or any(a >= b for a, b in zip(steps, steps[1:])):
+            raise ValueError(f"record_steps must ascend strictly from 0 to steps ({self.steps})")
+        for word in set(self.networks["loss"].tolist()):
+            _known("loss", word, LOSSES)
+
+    def __len__(self) -> int:
+        return len(self.networks["replica"])
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Shard":
+        """Read a shard from the object of its JSON file.
+
+        Args:
+            value: The object; unknown keys are refused, columns that are left out take their neutral value.
+
+        Returns:
+            The shard.
+
+        Raises:
+            ValueError: If a key is unknown or missing, or a value makes no sense.
+        """
+        value = dict(value)
+        try:
+            shape = dict(value.pop("network"))
+            for key in ("widths", "bias", "trained"):
+                shape[key] = tuple(shape[key])
+            network = Network(**shape)
+            networks = _columns(value.pop("networks"))
+            value["record_steps"] = tuple(int(step) for step in value["record_steps"])
+            value["running"] = tuple(value.get("running", ()))
+            return cls(network=network, networks=networks, **value)
+        except KeyError as error:
+            raise ValueError(f"shard without {error.args[0]!r}") from error
+        except TypeError as error:
+            raise ValueError(f"shard: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `from_dict` reads, of plain JSON types."""
+        network = {
+            "kind": self.network.kind,
+            "widths": list(self.network.widths),
+            "activation": self.network.activation,
+            "bias": list(self.network.bias),
+            "trained": list(self.network.trained),
+        }
+        if self.network.parametrisation != "standard":
+            network["parametrisation"] = self.network.parametrisation
+        return {
+            "dataset": self.dataset,
+            "network": network,
+            "update": self.update,
+            "sampler": self.sampler,
+            "batch_size": self.batch_size,
+            "dtype": self.dtype,
+            "steps": self.steps,
+            "record_steps": list(self.record_steps),
+            "bound": self.bound,
+            "running": list(self.running),
+            "networks": {name: column.tolist() for name, column in self.networks.items()},
+        }
+
+    def select(self, rows: Any) -> "Shard":
+        """The shard of some of the networks.
+
+        Args:
+            rows: Anything that indexes a numpy array.
+
+        Returns:
+            A shard with the same settings and those networks.
+        """
+        columns = {name: np.atleast_1d(column[rows]) for name, column in self.networks.items()}
+        settings = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Shard(**(settings | {"networks": columns}))
+
+
+def _columns(value: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Typed columns of equal length, with neutral values where a column is left out."""
+    value = dict(value)
+    count = len(value["seed_weights"])
+    columns = {"replica": np.asarray(value.pop("replica", range(count)), dtype=np.int64)}
+    for name, neutral in NUMBER_COLUMNS.items():
+        if name not in value and neutral is None:
+            raise KeyError(name)
+        columns[name] = np.asarray(value.pop(name, [neutral] * count), dtype=np.float64)
+    columns["loss"] = np.asarray(value.pop("loss", [LOSSES[0]] * count), dtype=np.str_)
+    for name in SEED_COLUMNS:
+        columns[name] = np.asarray(value.pop(name), dtype=np.int64)
+    if value:
+        raise ValueError(f"unknown columns {sorted(value)}")
+    wrong = sorted(name for name, column in columns.items() if column.shape != (count,))
+    if wrong or count == 0:
+        raise ValueError(f"columns {wrong} do not have one value for each of the {count} networks")
+    return columns
+
+
+def _known(name: str, word: str, words: tuple[str, ...]) -> None:
+    """Refuse a word that is not in the list."""
+    if word not in words:
+        raise ValueError(f"{name} {word!r} is unknown; known are {', '.join(words)}")

@@ -1,0 +1,94 @@
+"""Where a training stands: everything that a later step depends on, as host arrays with one row per network.
+
+Random numbers are stateless and the order of the data follows from the step, so neither has a place here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sgdphases.ensemble.networks import initial_weights
+from sgdphases.ensemble.shard import Shard
+
+ALIVE = -1
+
+
+@dataclass
+class State:
+    """A training between two steps.
+
+    Attributes:
+        step: Number of updates done.
+        arrays: weights_<l> and bias_<l> of the trained layers, velocity_<l> and bias_velocity_<l> where a network has
+            momentum, terms and gradient_<l> (sums over the current epoch, float64) where running observables are
+            asked for, persistent for contrastive divergence; each (networks, ...).
+        diverged_at: The update that would have made a network diverge, or -1, (networks,).
+    """
+
+    step: int
+    arrays: dict[str, np.ndarray]
+    diverged_at: np.ndarray
+
+    @property
+    def alive(self) -> np.ndarray:
+        """Which networks have not diverged."""
+        return self.diverged_at == ALIVE
+
+
+def initial_state(shard: Shard) -> State:
+    """The state before the first update, as the shard's seeds have it.
+
+    Args:
+        shard: What is trained.
+
+    Returns:
+        A state at step 0.
+    """
+    count, network = len(shard), shard.network
+    arrays: dict[str, np.ndarray] = {}
+    for layer in network.trained_layers:
+        arrays[f"weights_{layer}"] = _scaled_weights(shard, layer)
+        out, fan_in = network.shape(layer)
+        if network.bias[layer]:
+            arrays[f"bias_{layer}"] = np.zeros((count, out), shard.dtype)
+        if np.any(shard.networks["momentum"] != 0):
+            arrays[f"velocity_{layer}"] = np.zeros((count, out, fan_in), shard.dtype)
+            if network.bias[layer]:
+                arrays[f"bias_velocity_{layer}"] = np.zeros((count, out), shard.dtype)
+        if "epoch_gradient_norm" in shard.running:
+            arrays[f"gradient_{layer}"] = np.zeros((count, out, fan_in))
+    if "epoch_train_loss" in shard.running:
+        arrays["terms"] = np.zeros((count, shard.batch_size, network.widths[-1]))
+    return State(0, arrays, np.full(count, ALIVE, dtype=np.int64))
+
+
+def check_state(state: State, shard: Shard, expected: Mapping[str, np.ndarray]) -> None:
+    """Refuse a state that does not belong to a shard.
+
+    Args:
+        state: The state to go on from.
+        shard: What is trained.
+        expected: Arrays of this shard's initial state.
+
+    Raises:
+        ValueError: If names, shapes or types differ.
+    """
+    found = {name: (array.shape, array.dtype) for name, array in state.arrays.items()}
+    if found != {name: (array.shape, array.dtype) for name, array in expected.items()} or not (
+        0 <= state.step <= shard.steps and state.diverged_at.shape == (len(shard),)
+    ):
+        raise ValueError("the state to go on from belongs to another shard")
+
+
+def _scaled_weights(shard: Shard, layer: int) -> np.ndarray:
+    """Initial weights of one layer of all networks, in the shard's type."""
+    known: dict[int, np.ndarray] = {}
+    weights = np.empty((len(shard), *shard.network.shape(layer)), shard.dtype)
+    for row, (seed, scale) in enumerate(
+        zip(shard.networks["seed_weights"].tolist(), shard.networks["init_scale"].tolist(), strict=True)
+    ):
+        if seed not in known:
+            known[seed] = initial_weights(shard.network, seed, layer)
+        weights[row] = scale * known[seed]
+    return weights

@@ -1,0 +1,288 @@
+"""Training a shard: groups taken in turn from step to step, records and states handed to whoever asked.
+
+The trainer writes nothing and looks at no clock.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+
+from sgdphases.ensemble.contrastive import ContrastiveGroup
+from sgdphases.ensemble.data import Data
+from sgdphases.ensemble.device import Device, alone, choose_device, one_thread_each, plan
+from sgdphases.ensemble.groups import WINDOW, Group
+from sgdphases.ensemble.losses import loss_factor
+from sgdphases.ensemble.sgd import GradientGroup, gradient_unit
+from sgdphases.ensemble.shard import Shard
+from sgdphases.ensemble.state import State, check_state, initial_state
+
+log = logging.getLogger(__name__)
+GROUP_BYTES_PER_ROUND = 64 * WINDOW
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is recorded of all networks at one step.
+
+    Attributes:
+        number: Place among the record steps.
+        step: Number of updates done.
+        weights: Per trained layer, (networks, out, in); of a network that diverged its last sound weights.
+        biases: Per trained layer that has a bias, (networks, out).
+        scalars: Running observables by word, float64 (networks,); NaN at step 0 and after divergence.
+        diverged_at: (networks,) int64, -1 for networks that are alive.
+    """
+
+    number: int
+    step: int
+    weights: dict[int, np.ndarray]
+    biases: dict[int, np.ndarray]
+    scalars: dict[str, np.ndarray]
+    diverged_at: np.ndarray
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        step: Updates done.
+        steps: Updates in all.
+        alive: Networks that have not diverged.
+        networks: Networks in all.
+    """
+
+    step: int
+    steps: int
+    alive: int
+    networks: int
+
+
+def train(
+    shard: Shard,
+    tasks: Mapping[int, Any],
+    *,
+    device: str | Device = "auto",
+    threads: int = 1,
+    state: State | None = None,
+    on_record: Callable[[Record], None] = lambda record: None,
+    on_checkpoint: Callable[[State], None] = lambda state: None,
+    on_progress: Callable[[Progress], bool | None] = lambda progress: False,
+) -> State:
+    """Train all networks of a shard.
+
+    On a CPU a network's bits depend on its own row of the shard and nothing else: not on the other networks, on its
+    place, on groups, threads or interruptions.
+
+    Args:
+        shard: What to train.
+        tasks: Task per task seed.
+        device: auto, cpu or cuda, or a device with a memory limit.
+        threads: Workers that take groups side by side, one thread each.
+        state: Where to go on; None for the beginning. It is not changed.
+        on_record: Called at every record step after the one the state stands at (and at 0 at the beginning).
+        on_checkpoint: Called with the state whenever `on_progress` asked for it; it must copy what it keeps.
+        on_progress: Called every few hundred steps; a true answer asks for `on_checkpoint`.
+
+    Returns:
+        The final state.
+
+    Raises:
+        ValueError: If shard, tasks and state do not fit together.
+    """
+    device = choose_device(device) if isinstance(device, str) else device
+    with torch.inference_mode(), one_thread_each(), ThreadPoolExecutor(threads) as workers:
+        trainer = Trainer(shard, tasks, device, workers if threads > 1 else None, threads)
+        return trainer.run(state, on_record, on_checkpoint, on_progress)
+
+
+class Trainer:
+    """The groups of a shard and the walk through its steps.
+
+    Args:
+        shard: What to train.
+        tasks: Task per task seed.
+        device: Where.
+        workers: Takes groups side by side; None for one after the other.
+        threads: Number of workers.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        tasks: Mapping[int, Any],
+        device: Device,
+        workers: ThreadPoolExecutor | None,
+        threads: int,
+    ) -> None:
+        self.shard, self.tasks, self.device, self.workers = shard, tasks, device, workers
+        missing = set(shard.networks["seed_task"].tolist()) - set(tasks)
+        if missing:
+            raise ValueError(f"no task for the seeds {sorted(missing)[:3]}")
+        if shard.update == "sgd":
+            self.data = Data(shard, tasks, device.torch)
+            self.batches = self.data.sampler.batches
+        else:
+            self.data, self.batches = None, max(shard.steps, 1)
+        self.groups = [self._group(rows) for rows in plan(shard, device, threads)]
+        self.resident = device.memory is None or len(self.groups) == 1
+        if not self.resident:
+            log.warning("device memory of %d bytes: %d groups take turns on it", device.memory, len(self.groups))
+
+    def run(
+        self,
+        state: State | None,
+        on_record: Callable[[Record], None],
+        on_checkpoint: Callable[[State], None],
+        on_progress: Callable[[Progress], bool | None],
+    ) -> State:
+        """Walk from the state's step to the end; the arguments are those of `train`."""
+        fresh = initial_state(self.shard) if self.shard.update == "sgd" else self._contrastive_state()
+        if state is None:
+            state = fresh
+            on_record(self._record(state))
+        else:
+            check_state(state, self.shard, fresh.arrays)
+            state = State(state.step, {k: v.copy() for k, v in state.arrays.items()}, state.diverged_at.copy())
+        if self.resident:
+            self._load_all(state)
+        due = set(self.shard.record_steps)
+        for start, stop, fresh_epoch, accumulate in self._spans(state.step):
+            if fresh_epoch:
+                self._clear(state)
+            for step in range(start, stop, WINDOW):
+                self._advance(state, min(step + WINDOW, stop), accumulate=accumulate)
+                reached = state.step in due
+                if reached:
+                    self._save_all(state)
+                    on_record(self._record(state))
+                if on_progress(Progress(state.step, self.shard.steps, int(state.alive.sum()), len(self.shard))):
+                    if not reached:
+                        self._save_all(state)
+                    on_checkpoint(state)
+        self._save_all(state)
+        return state
+
+    def _spans(self, start: int) -> list[tuple[int, int, bool, bool]]:
+        """Pieces (start, stop, first of its epoch's sums, whether sums are needed) that end at all steps that matter."""
+        last_record: dict[int, int] = {}
+        for step in self.shard.record_steps[1:]:
+            last_record[(step - 1) // self.batches * self.batches] = step
+        marks = {start, *(step for step in self.shard.record_steps if step > start)}
+        if self.shard.running:
+            marks |= {step for step in last_record if step > start}
+        return [
+            (a, b, a in last_record, bool(self.shard.running) and a < last_record.get(a // self.batches * self.batches, 0))
+            for a, b in pairwise(sorted(marks))
+        ]
+
+    def _group(self, rows: np.ndarray) -> Group:
+        """A group for some networks."""
+        if self.shard.update == "contrastive_divergence":
+            return ContrastiveGroup(self.shard, rows, self.device.torch, tasks=self.tasks)
+        lonely = alone(self.shard)
+        return GradientGroup(self.shard, rows, self.device.torch, alone=lonely, data=self.data, tasks=self.tasks)
+
+    def _contrastive_state(self) -> State:
+        state = initial_state(self.shard)
+        state.arrays["persistent"] = ContrastiveGroup.first_batch(self.shard)
+        return state
+
+    def _load_all(self, state: State) -> None:
+        """Bring all groups to the device; if its memory does not suffice, halve them and let them take turns."""
+        try:
+            for group in self.groups:
+                group.load(state)
+        except torch.cuda.OutOfMemoryError:
+            self._split(state)
+
+    def _split(self, state: State) -> None:
+        """Halve all groups and let them take turns on the device; the host's state is the one that counts."""
+        largest = max(len(group.rows) for group in self.groups)
+        if largest == 1:
+            raise
+        for group in self.groups:
+            group.release()
+        torch.cuda.empty_cache()
+        self.resident = False
+        halves = [half for group in self.groups for half in np.array_split(group.rows, 2) if len(half)]
+        self.groups = [self._group(half) for half in halves]
+        log.warning("out of device memory: going on with %d groups that take turns", len(self.groups))
+
+    def _save_all(self, state: State) -> None:
+        if self.resident:
+            for group in self.groups:
+                group.save(state)
+
+    def _advance(self, state: State, stop: int, *, accumulate: bool) -> None:
+        """Take every group from the state's step to `stop`."""
+
+        def turn(group: Group) -> None:
+            with torch.inference_mode():
+                if not self.resident:
+                    group.load(state)
+                group.advance(state, stop, accumulate=accumulate)
+                if not self.resident:
+                    group.save(state)
+                    group.release()
+
+        if self.workers is None:
+            for group in self.groups:
+                turn(group)
+        else:
+            list(self.workers.map(turn, self.groups))
+        self.groups = [group for group in self.groups if len(group.rows)]
+        state.step = stop
+
+    def _clear(self, state: State) -> None:
+        """Start the running sums of an epoch."""
+        tables = [state.arrays] + [group.tensors for group in self.groups if self.resident]
+        for table in tables:
+            for name, array in table.items():
+                if name == "terms" or name.startswith("gradient_"):
+                    array[...] = 0
+
+    def _record(self, state: State) -> Record:
+        """What is recorded at the state's step."""
+        kinds = ("weights", "bias")
+        found = {
+            kind: {
+                layer: state.arrays[f"{kind}_{layer}"].copy()
+                for layer in self.shard.network.trained_layers
+                if f"{kind}_{layer}" in state.arrays
+            }
+            for kind in kinds
+        }
+        return Record(
+            number=self.shard.record_steps.index(state.step),
+            step=state.step,
+            weights=found["weights"],
+            biases=found["bias"],
+            scalars=self._scalars(state),
+            diverged_at=state.diverged_at.copy(),
+        )
+
+    def _scalars(self, state: State) -> dict[str, np.ndarray]:
+        """Means over the batches of the current epoch up to the state's step."""
+        batches = state.step - max(state.step - 1, 0) // self.batches * self.batches
+        scalars = {word: np.full(len(self.shard), math.nan) for word in self.shard.running}
+        if batches == 0:
+            return scalars
+        outputs = self.shard.network.widths[-1]
+        factors = [loss_factor(word, self.shard.batch_size, outputs) for word in self.shard.networks["loss"].tolist()]
+        unit = gradient_unit(self.shard)
+        for row in np.flatnonzero(state.alive):
+            if "epoch_train_loss" in scalars:
+                scalars["epoch_train_loss"][row] = np.sum(state.arrays["terms"][row]) * factors[row] / batches
+            if "epoch_gradient_norm" in scalars:
+                layers = [state.arrays[f"gradient_{layer}"][row] for layer in self.shard.network.trained_layers]
+                square = sum(float(np.sum(layer * layer)) for layer in layers)
+                scalars["epoch_gradient_norm"][row] = math.sqrt(square) / abs(unit[row]) / batches
+        return scalars

@@ -1,0 +1,199 @@
+"""How figures look, are labelled and are saved. Figures hold no words or scales of their own: the data bring them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis as Ruler
+from matplotlib.colors import Colormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patheffects import AbstractPathEffect, withStroke
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+
+from sgdphases.files import writing
+
+PHASE_COLOURS = {"ferro": "#2f9e8f", "spin_glass": "#31518c", "para": "#f4a04b", "undecided": "#c4c4c4"}
+"""Apart in hue for every colour vision, and apart in lightness (36, 59, 74, 79) for print in grey."""
+SEQUENTIAL = "mako"
+HOT = "rocket"
+DIVERGING = "vlag"
+NOTHING = "#e9e9e9"
+"""Where there is no value."""
+INK = "#262626"
+PAPER = "white"
+DOTS_PER_INCH = 200
+
+_OWN: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
+    "legend.frameon": False,
+    "axes.grid": False,
+    "axes.linewidth": 0.8,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.5,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "savefig.transparent": False,
+    "axes.unicode_minus": True,
+    # Text stays text, and names inside a drawing are the same whenever it is drawn.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sgdphases",
+}
+
+
+@contextmanager
+def theme() -> Iterator[None]:
+    """The project's look, for the length of a block; nothing of it remains."""
+    settings = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_OWN}
+    with mpl.rc_context(settings):
+        yield
+
+
+def save(figure: Figure, *, png: str | Path, svg: str | Path) -> None:
+    """Write a figure as a picture and as a drawing, each whole or not at all, the same bytes for the same data.
+
+    Args:
+        figure: The figure; it belongs to no window and needs no closing.
+        png: Where the picture goes, 200 dots per inch.
+        svg: Where the drawing goes; its text stays text.
+    """
+    with theme():
+        with writing(png) as temporary:
+            figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        with writing(svg) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def new_figure(rows: int, columns: int, *, width: float, height: float, **shared: Any) -> tuple[Figure, np.ndarray]:
+    """A figure outside pyplot with a table of axes.
+
+    Args:
+        rows: Rows of axes.
+        columns: Columns of axes.
+        width: Inches.
+        height: Inches.
+        **shared: Options of `Figure.subplots`.
+
+    Returns:
+        Figure and axes, shape (rows, columns).
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **shared)
+    return figure, axes
+
+
+def label(array: xr.DataArray, *, short: bool = False) -> str:
+    """What an axis of this array says, from its attributes: long name, symbol, units.
+
+    Args:
+        array: Variable or coordinate with the attributes long_name, symbol and units.
+        short: Only the symbol, where there is one.
+
+    Returns:
+        "long name $symbol$ [units]"; pure numbers have no units, and without a long name the array's name serves.
+    """
+    name = str(array.attrs.get("long_name") or str(array.name).replace("_", " "))
+    symbol = str(array.attrs.get("symbol", ""))
+    units = str(array.attrs.get("units", "1"))
+    formula = f"${symbol}$" if symbol and symbol != name else ""
+    if short and formula:
+        return formula
+    return " ".join(part for part in (name, formula, f"[{units}]" if units not in ("1", "") else "") if part)
+
+
+def value_label(array: xr.DataArray, value: float) -> str:
+    """A value of a coordinate as a title or legend says it: its symbol, "=", the number."""
+    if not np.issubdtype(array.dtype, np.number):
+        return str(value)
+    symbol = array.attrs.get("symbol") or rf"\mathrm{{{array.name}}}"
+    return f"${symbol} = {number(value)}$"
+
+
+def number(value: float) -> str:
+    """A number in a formula: powers of two beyond eighths and eights as such, others with three digits."""
+    value = float(value)
+    exponent = np.log2(value) if value > 0 and np.isfinite(value) else 0.5
+    if abs(exponent - round(exponent)) < 1e-9 and (abs(exponent) > 6 or exponent < -3):
+        return f"2^{{{round(exponent)}}}"
+    if value and (abs(value) < 1e-3 or abs(value) >= 1e5):
+        mantissa, power = f"{value:.2e}".split("e")
+        return rf"{float(mantissa):g}\cdot 10^{{{int(power)}}}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:g}"
+
+
+def log_ticks(ruler: Ruler, values: np.ndarray, *, most: int = 7) -> None:
+    """Ticks of a logarithmic axis: powers of two where the values are such, otherwise powers of ten.
+
+    Args:
+        ruler: The x or y axis, already logarithmic.
+        values: Positive values that are shown along it.
+        most: Largest number of labels.
+    """
+    exponents = np.log2(np.asarray(values, dtype=np.float64))
+    whole = np.unique(np.rint(exponents))
+    on_powers = np.abs(exponents[:, None] - whole).min(axis=1) < 1e-3
+    if on_powers.sum() < max(2, exponents.size / 2) and exponents.size > 1:
+        ruler.set_major_locator(LogLocator(base=10, numticks=most))
+        return
+    every = max(1, int(np.ceil((whole.max() - whole.min() + 1) / most)))
+    shown = whole[whole % every == 0]
+    ruler.set_major_locator(FixedLocator(list(2.0**shown)))
+    ruler.set_major_formatter(_PowersOfTwo())
+    ruler.set_minor_locator(FixedLocator(list(2.0**whole)) if len(whole) < 40 else NullLocator())
+    ruler.set_minor_formatter(NullFormatter())
+
+
+class _PowersOfTwo(mpl.ticker.Formatter):
+    """2^k; one stays 1."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"$2^{{{round(np.log2(x))}}}$"
+
+
+def phase_colours(words: Mapping[int, str]) -> dict[int, tuple[float, float, float]]:
+    """Colours of phase labels: fixed ones for the known words, a colour-blind safe palette for others."""
+    spare = iter(sns.color_palette("colorblind", len(words)))
+    return {value: to_rgb(PHASE_COLOURS.get(word, next(spare))) for value, word in words.items()}
+
+
+def colour_map(name: str) -> Colormap:
+    """A colour map by name, with a colour for missing values.
+
+    Raises:
+        ValueError: If there is no such map.
+    """
+    try:
+        chosen = mpl.colormaps[name].copy()
+    except KeyError:
+        raise ValueError(f"unknown colour map {name!r}; for example {SEQUENTIAL}, {HOT}, cividis, {DIVERGING}") from None
+    chosen.set_bad(NOTHING)
+    return chosen
+
+
+def series_colours(count: int) -> list[tuple[float, float, float]]:
+    """Colours of ordered lines: a lightness ramp that no colour vision mixes up and that stays visible on paper."""
+    ramp = mpl.colormaps[SEQUENTIAL](np.linspace(0.15, 0.8, count)) if count > 1 else [to_rgb("#31518c")]
+    return [tuple(float(part) for part in colour[:3]) for colour in ramp]
+
+
+def halo(width: float = 2.5, colour: str = PAPER) -> list[AbstractPathEffect]:
+    """A rim around lines and letters, so that they can be read on any ground."""
+    return [withStroke(linewidth=width, foreground=colour)]
+
+
+def letter(axes: Axes, place: int) -> None:
+    """Mark a panel a, b, c, …"""
+    axes.set_title(f"{chr(ord('a') + place)}", loc="left", fontweight="bold")

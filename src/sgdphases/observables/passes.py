@@ -1,0 +1,205 @@
+"""Passes of many stacked networks over a whole data set, in bounded memory.
+
+The layers from `Stack.first` on are the networks' own; what lies below is frozen, shared, and already applied to the
+inputs. Letters in shapes: r network, n sample, o output, w width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgdphases.ensemble.buffers import LANE, halving_sum
+from sgdphases.ensemble.losses import gradient_factor, loss_factor, loss_terms, residual_in_place
+from sgdphases.ensemble.networks import Passes, activate, activate_in_place, backward, forward
+
+CHUNK = 512
+"""Samples in one pass: fixed, so that sums are made in the same order whatever the number of networks."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """One data set as the first layer of a stack reads it.
+
+    Attributes:
+        inputs: (r or 1, n, w); padded with zeros to a multiple of `LANE` samples, so that no network's elementwise
+            functions meet the ragged end of an array (see `ensemble.buffers`).
+        targets: (r or 1, samples, o), classes as rows of zeros and a one; not padded.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    @property
+    def samples(self) -> int:
+        """Number of samples without the padding."""
+        return self.targets.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Layers first .. L - 1 of r networks of equal shape.
+
+    Attributes:
+        first: Number of the lowest layer.
+        weights: Per layer from `first` on (r, out, in).
+        biases: Per layer from `first` on (r, out) or None.
+        activation: Word of the hidden activation.
+        output_scale: (r,).
+    """
+
+    first: int
+    weights: list[Tensor]
+    biases: list[Tensor | None]
+    activation: str
+    output_scale: Tensor
+
+    def forward(self, inputs: Tensor) -> Passes:
+        """Pass inputs (r or 1, n, w) through all networks."""
+        scale = {"activation": self.activation, "output_scale": self.output_scale}
+        return forward(self.weights, self.biases, inputs, **scale)
+
+    def deltas(self, passes: Passes, output_gradient: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
+        """Derivatives by the pre-activations of `layers`, layer to (r, n, w), from those by the output (r, n, o)."""
+        lowest = min(layers) - self.first
+        scale = {"activation": self.activation, "output_scale": self.output_scale}
+        found = backward(self.weights, passes, output_gradient, lowest=lowest, **scale)
+        return {layer: found[layer - self.first] for layer in layers}
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A data set seen by r networks, float64.
+
+    Attributes:
+        loss: Mean loss (r,).
+        correct: Share of samples whose largest output is the target's (r,).
+        gradients: Layer to the gradient of the mean loss (r, out, in).
+    """
+
+    loss: np.ndarray
+    correct: np.ndarray
+    gradients: dict[int, np.ndarray]
+
+
+def prepared(
+    inputs: np.ndarray, targets: np.ndarray, *, dtype: torch.dtype, leading: Sequence[Tensor] = (), activation: str = ""
+) -> Data:
+    """Make a data set ready: pad it, and apply the frozen layers that the networks share.
+
+    Args:
+        inputs: (r or 1, n, w).
+        targets: (r or 1, n, o).
+        dtype: Floating-point type of both.
+        leading: Weights of the shared layers, the lowest first, (r or 1, out, in).
+        activation: Word of the hidden activation.
+
+    Returns:
+        The data set as the first layer above `leading` reads it.
+    """
+    hidden = torch.as_tensor(inputs).to(dtype)
+    missing = -hidden.shape[1] % LANE
+    if missing:
+        hidden = torch.nn.functional.pad(hidden, (0, 0, 0, missing))
+    for weights in leading:
+        hidden = activate(torch.matmul(hidden, weights.to(dtype).mT), activation)
+    return Data(hidden, torch.as_tensor(targets).to(dtype))
+
+
+def output_gradient(output: Tensor, targets: Tensor, loss: str) -> Tensor:
+    """Derivative of every sample's loss by the output.
+
+    Args:
+        output: (r, n, o), n padded.
+        targets: (r or 1, samples, o).
+        loss: Word of the loss.
+
+    Returns:
+        (r, n, o), zero in the padding.
+    """
+    slope, samples = output.clone(), targets.shape[1]
+    residual_in_place(slope[:, :samples], targets, loss)
+    slope[:, samples:] = 0
+    return slope.mul_(gradient_factor(loss, 1, output.shape[-1]))
+
+
+def evaluate(stack: Stack, data: Data, loss: str, *, layers: Sequence[int] = ()) -> Evaluation:
+    """Mean loss, accuracy and gradients over a whole data set; sums over chunks in float64.
+
+    Args:
+        stack: The networks.
+        data: What they see.
+        loss: Word of the loss.
+        layers: Layers whose gradient is wanted.
+
+    Returns:
+        Float64 values.
+    """
+    networks, lowest = len(stack.output_scale), min(layers, default=stack.first) - stack.first
+    total = torch.zeros(networks, dtype=torch.float64)
+    correct = torch.zeros_like(total)
+    gradients = {layer: torch.zeros(stack.weights[layer - stack.first].shape, dtype=torch.float64) for layer in layers}
+    scratch = _Scratch(networks, data.inputs.dtype)
+    for start in range(0, data.samples, CHUNK):
+        aim = data.targets[:, start : start + CHUNK]
+        hidden = _activations(stack, data.inputs[:, start : start + CHUNK], scratch, slopes=bool(layers))
+        output = hidden[-1][:, : aim.shape[1]]
+        total += halving_sum(loss_terms(output, aim, loss))
+        correct += (output.argmax(-1) == aim.argmax(-1)).sum(1)
+        if layers:
+            deltas = _deltas(stack, output_gradient(hidden[-1], aim, loss), scratch, lowest)
+            for layer in layers:
+                gradients[layer] += torch.bmm(deltas[layer - stack.first].mT, hidden[layer - stack.first])
+    return Evaluation(
+        loss=(total * loss_factor(loss, data.samples, output.shape[-1])).numpy(),
+        correct=(correct / data.samples).numpy(),
+        gradients={layer: (gradient / data.samples).numpy() for layer, gradient in gradients.items()},
+    )
+
+
+class _Scratch:
+    """Memory that every chunk uses again: fresh memory costs more than the arithmetic done in it."""
+
+    def __init__(self, networks: int, dtype: torch.dtype) -> None:
+        self._networks, self._dtype = networks, dtype
+        self._flat: dict[tuple[str, int], Tensor] = {}
+
+    def __call__(self, use: str, place: int, *, samples: int, width: int) -> Tensor:
+        """Contiguous (r, samples, width), with whatever it held before."""
+        count = self._networks * samples * width
+        flat = self._flat.get((use, place))
+        if flat is None or len(flat) < count:
+            flat = self._flat[use, place] = torch.empty(count, dtype=self._dtype)
+        return flat[:count].view(self._networks, samples, width)
+
+
+def _activations(stack: Stack, inputs: Tensor, scratch: _Scratch, *, slopes: bool) -> list[Tensor]:
+    """What every layer reads, then the output; the slopes stay in `scratch`."""
+    hidden = [inputs.expand(len(stack.output_scale), -1, -1)]
+    for place, (weights, bias) in enumerate(zip(stack.weights, stack.biases, strict=True)):
+        size = {"samples": inputs.shape[1], "width": weights.shape[1]}
+        field = scratch("active", place, **size)
+        torch.bmm(hidden[-1], weights.mT, out=field)
+        if bias is not None:
+            field += bias[:, None, :]
+        if place < len(stack.weights) - 1:
+            slope = scratch("slope", place, **size).view(-1) if slopes else None
+            activate_in_place(field.view(-1), slope, stack.activation)
+        hidden.append(field)
+    hidden[-1] *= stack.output_scale[:, None, None]
+    return hidden
+
+
+def _deltas(stack: Stack, gradient: Tensor, scratch: _Scratch, lowest: int) -> dict[int, Tensor]:
+    """Derivatives by the pre-activations, place in the stack to (r, n, w), from those by the output."""
+    last = len(stack.weights) - 1
+    found = {last: gradient.mul_(stack.output_scale[:, None, None])}
+    for place in range(last - 1, lowest - 1, -1):
+        size = {"samples": gradient.shape[1], "width": stack.weights[place].shape[1]}
+        found[place] = scratch("delta", place, **size)
+        torch.bmm(found[place + 1], stack.weights[place + 1], out=found[place])
+        if stack.activation != "linear":
+            found[place] *= scratch("slope", place, **size)
+    return found

@@ -1,0 +1,137 @@
+"""The observables by name: what a card may ask for, and what the cube says about it. Light to import."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sgdphases.observables import drift, signal, spectra
+
+if TYPE_CHECKING:
+    from sgdphases.observables.snapshot import Snapshot
+
+LEVELS = ("layer", "mode")
+LAYERS = ("layer",)
+
+DRIFT_FLAGS = {0: "repulsion_wins", 1: "drift_wins"}
+"""CF flag values and meanings of the two criteria."""
+
+
+@dataclass(frozen=True)
+class Observable:
+    """One measurement.
+
+    Attributes:
+        name: The word, as it stands in cards and cubes.
+        function: Takes a snapshot of r networks, gives (r, ...axes).
+        axes: Axes after the network's: `layer` (trained layers, ascending) and `mode` (descending levels, padded).
+        long_name: What a figure and a CF attribute call it.
+        symbol: Its symbol, LaTeX without dollars.
+        units: CF units; "1" for pure numbers.
+        dtype: Type of the values; integers have -1 where there is no value.
+        flags: Value to meaning, for labels.
+        needs: What must be evaluated beside the weights: `test`, `train`, `features` (a hidden layer), `teacher`.
+    """
+
+    name: str
+    function: Callable[["Snapshot"], np.ndarray]
+    axes: tuple[str, ...]
+    long_name: str
+    symbol: str
+    units: str = "1"
+    dtype: type = np.float64
+    flags: dict[int, str] | None = None
+    needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> float:
+        """The value that stands for none."""
+        return -1 if np.issubdtype(self.dtype, np.integer) else float("nan")
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """CF attributes."""
+        found: dict[str, Any] = {"long_name": self.long_name, "units": self.units, "symbol": self.symbol}
+        if self.flags is not None:
+            found["flag_values"] = np.array(list(self.flags), dtype=self.dtype)
+            found["flag_meanings"] = " ".join(self.flags.values())
+        return found
+
+
+def _weights(function: Callable[["Snapshot"], np.ndarray], axes: tuple[str, ...], *names: str) -> Observable:
+    return Observable(function.__name__, function, axes, *names)
+
+
+def _features(function: Callable[["Snapshot"], np.ndarray], *names: str) -> Observable:
+    return Observable(function.__name__, function, (), *names, needs=("test", "features"))
+
+
+def _dynamics(function: Callable[["Snapshot"], np.ndarray], axes: tuple[str, ...], *names: str) -> Observable:
+    return Observable(function.__name__, function, axes, *names, needs=("test",))
+
+
+def _criterion(function: Callable[["Snapshot"], np.ndarray], *names: str) -> Observable:
+    return Observable(function.__name__, function, LAYERS, *names, dtype=np.int8, flags=DRIFT_FLAGS, needs=("test",))
+
+
+_ROWS = (
+    _weights(spectra.eigenvalues, LEVELS, "squared singular value", "x"),
+    _weights(spectra.log_spread_growth, LAYERS, "growth of the spectrum's spread", r"\ln\Delta x/\Delta x(0)"),
+    _weights(spectra.gap_ratio, LAYERS, "mean gap ratio of the bulk", r"\tilde r"),
+    _weights(spectra.bulk_scale, LAYERS, "scale of the Marchenko-Pastur bulk", r"\sigma_\mathrm{bulk}"),
+    _weights(spectra.bulk_lower_edge, LAYERS, "lower edge of the bulk", "x_-"),
+    _weights(spectra.bulk_upper_edge, LAYERS, "upper edge of the bulk", "x_+"),
+    _weights(spectra.outlier_count, LAYERS, "levels above the bulk", r"n_\mathrm{out}"),
+    Observable(
+        "teacher_eigenvalues",
+        spectra.teacher_eigenvalues,
+        LEVELS,
+        "squared singular value of the teacher",
+        r"x^\ast",
+        needs=("teacher",),
+    ),
+    Observable("train_loss", signal.train_loss, (), "training loss", "L", needs=("train",)),
+    Observable("gradient_norm", signal.gradient_norm, (), "gradient norm", r"\|\nabla L\|", needs=("train",)),
+    Observable("test_loss", signal.test_loss, (), "test loss", r"L_\mathrm{test}", needs=("test",)),
+    Observable("test_accuracy", signal.test_accuracy, (), "test accuracy", "a", needs=("test",)),
+    _features(signal.overlap, "overlap of initial and present features", "q"),
+    _features(signal.overlap_initial, "overlap of the initial features with themselves", "q(0)"),
+    _features(signal.overlap_ratio, "overlap relative to its start", "q/q(0)"),
+    _features(signal.alignment, "alignment of features with the field", r"\cos(h, s)"),
+    _features(signal.alignment_feature, "alignment averaged over features", "h_s^d"),
+    _features(signal.alignment_identity, "alignment expected at zero loss", r"\|y\|/(\|Z\|\|s\|)"),
+    _features(signal.saturated_fraction, "share of saturated features", r"P(|s|>0.99)"),
+    _dynamics(drift.drift, LEVELS, "drift of a level", "K_{ii}"),
+    _dynamics(drift.noise, LEVELS, "noise of a level", "V_{ii}"),
+    _dynamics(drift.repulsion, LEVELS, "repulsion of a level", r"\sum_j V_{ij}/(x_i-x_j)"),
+    _dynamics(drift.ito_term, LEVELS, "Itô term of a level", r"E[gg^T]_{ii}"),
+    _dynamics(drift.predicted_velocity, LEVELS, "predicted velocity of a level", r"dx_i/dt"),
+    _dynamics(drift.peclet, LAYERS, "share of levels that one step moves too far", r"\mathrm{Pe}"),
+    _criterion(drift.criterion_published, "drift beats repulsion, as published", r"P(\mathrm{drift})"),
+    _criterion(drift.criterion_corrected, "drift beats repulsion, corrected", r"P(\mathrm{drift})"),
+)
+
+OBSERVABLES: dict[str, Observable] = {row.name: row for row in _ROWS}
+
+
+def selected(words: Iterable[str]) -> list[Observable]:
+    """The observables of a card.
+
+    Args:
+        words: Names; each once.
+
+    Returns:
+        Rows of `OBSERVABLES` in the order of the words.
+
+    Raises:
+        ValueError: If a word is unknown or stands twice; the message lists the allowed ones.
+    """
+    words = list(words)
+    unknown = [word for word in words if word not in OBSERVABLES]
+    if unknown:
+        raise ValueError(f"unknown observables {', '.join(unknown)}; allowed are {', '.join(sorted(OBSERVABLES))}")
+    twice = sorted({word for word in words if words.count(word) > 1})
+    if twice:
+        raise ValueError(f"observables {', '.join(twice)} are asked for more than once")
+    return [OBSERVABLES[word] for word in words]

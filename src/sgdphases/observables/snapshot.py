@@ -1,0 +1,264 @@
+"""Networks of one shard at one recorded step, with what observables share computed once.
+
+`Part` is what does not change from step to step (data, frozen layers, the start), `Snapshot` one step of a part.
+Everything is evaluated when it is first asked for, so an observable that reads weights alone costs no forward pass.
+Letters in shapes: r network, n sample, o output, m mode.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from sgdphases.datasets.task import Task
+from sgdphases.ensemble.losses import as_numbers
+from sgdphases.ensemble.networks import Passes
+from sgdphases.ensemble.shard import Shard
+from sgdphases.observables.drift import LevelDynamics, level_dynamics
+from sgdphases.observables.passes import Data, Evaluation, Stack, evaluate, output_gradient, prepared
+from sgdphases.observables.spectra import decomposition, levels
+
+FEATURE_SAMPLES = 1024
+"""Test samples, from the first on, on which features and per-sample gradients are measured, in float64."""
+
+Array = np.ndarray
+
+
+class Part:
+    """Some networks of one shard, trained with one loss, over all steps: their data, their frozen layers, their start.
+
+    Args:
+        shard: The whole shard.
+        networks: Places of these networks in the shard (r,).
+        tasks: The task of each of them; empty if only weights are measured.
+        weights: Weights at step 0 of the whole shard, layer to (R, out, in): all trained layers, and frozen layers that
+            the tasks do not hold.
+    """
+
+    def __init__(self, shard: Shard, networks: Array, tasks: Sequence[Task], weights: Mapping[int, Array]) -> None:
+        self.shard, self.networks, self.tasks = shard, networks, tasks
+        self._initial = {layer: matrix[networks] for layer, matrix in weights.items()}
+
+    def column(self, name: str) -> Array:
+        """One hyperparameter or seed of every network (r,)."""
+        return self.shard.networks[name][self.networks]
+
+    @cached_property
+    def first(self) -> int:
+        """The first layer that is not evaluated once for all: everything below is frozen by the task."""
+        network, known = self.shard.network, [set(task.frozen) for task in self.tasks]
+        layer = 0
+        while not (network.trained[layer] or network.bias[layer]) and all(layer in frozen for frozen in known):
+            layer += 1
+        return layer
+
+    @property
+    def loss(self) -> str:
+        """Word of the loss that these networks were trained with."""
+        return str(self.column("loss")[0])
+
+    @cached_property
+    def frozen(self) -> dict[int, Array]:
+        """Weights of the frozen layers (r or 1, out, in)."""
+        found = {}
+        for layer, trained in enumerate(self.shard.network.trained):
+            if not trained and all(layer in task.frozen for task in self.tasks):
+                found[layer] = _stacked([task.frozen[layer] for task in self.tasks])
+            elif not trained and layer in self._initial:
+                found[layer] = self._initial[layer]
+            elif not trained:
+                raise ValueError(f"layer {layer} is frozen, but neither the task nor the start has its weights")
+        return found
+
+    @cached_property
+    def train_data(self) -> Data:
+        """The whole training set, in the shard's floating-point type."""
+        return self._data([(task.inputs, task.targets) for task in self.tasks], self.dtype)
+
+    @cached_property
+    def test_data(self) -> Data:
+        """The whole test set, in the shard's floating-point type."""
+        return self._data([(task.test_inputs, task.test_targets) for task in self.tasks], self.dtype)
+
+    @cached_property
+    def feature_data(self) -> Data:
+        """The first test samples in float64."""
+        sets = {id(task.test_inputs): (task.test_inputs, task.test_targets) for task in self.tasks}
+        some = {key: (inputs[:FEATURE_SAMPLES], aim[:FEATURE_SAMPLES]) for key, (inputs, aim) in sets.items()}
+        return self._data([some[id(task.test_inputs)] for task in self.tasks], torch.float64)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The shard's floating-point type."""
+        return getattr(torch, self.shard.dtype)
+
+    @cached_property
+    def initial_levels(self) -> dict[int, Array]:
+        """Squared singular values at step 0, trained layer to (r, m)."""
+        return {layer: levels(self._initial[layer]) for layer in self.shard.network.trained_layers}
+
+    @cached_property
+    def initial_features(self) -> Array:
+        """Activations of the last hidden layer at step 0 (r, n, w), float64. Biases start at zero."""
+        return Snapshot(self, self._initial, {}).features
+
+    @cached_property
+    def teacher_levels(self) -> dict[int, Array]:
+        """Squared singular values of the teacher, trained layer to (r, m); NaN without one."""
+        found = {}
+        for layer in self.shard.network.trained_layers:
+            shape = self.shard.network.shape(layer)
+            teachers = [task.teacher.get(layer, np.zeros(shape)) for task in self.tasks]
+            missing = np.array([layer not in task.teacher for task in self.tasks])
+            found[layer] = np.where(missing[:, None], np.nan, levels(np.stack(teachers)))
+        return found
+
+    def _data(self, sets: Sequence[tuple[Array, Array]], dtype: torch.dtype) -> Data:
+        outputs = self.shard.network.widths[-1]
+        # Class numbers become rows only once per set, not once per network.
+        rows = {id(targets): as_numbers(targets, outputs) for _, targets in sets}
+        return prepared(
+            _stacked([inputs for inputs, _ in sets]),
+            _stacked([rows[id(targets)] for _, targets in sets]),
+            dtype=dtype,
+            leading=[torch.as_tensor(self.frozen[layer]) for layer in range(self.first)],
+            activation=self.shard.network.activation,
+        )
+
+
+class Snapshot:
+    """The networks of one part at one step.
+
+    Args:
+        part: What does not change.
+        weights: Layer to (r, out, in) of the trained layers.
+        biases: Layer to (r, out), where layers have them.
+    """
+
+    def __init__(self, part: Part, weights: Mapping[int, Array], biases: Mapping[int, Array]) -> None:
+        self.part, self.shard = part, part.shard
+        self.weights = {layer: weights[layer] for layer in part.shard.network.trained_layers}
+        self.biases = dict(biases)
+
+    def column(self, name: str) -> Array:
+        """One hyperparameter or seed of every network (r,)."""
+        return self.part.column(name)
+
+    @cached_property
+    def singular(self) -> dict[int, tuple[Array, Array, Array]]:
+        """Thin singular value decompositions of the trained layers, float64."""
+        return {layer: decomposition(matrix) for layer, matrix in self.weights.items()}
+
+    @cached_property
+    def levels(self) -> dict[int, Array]:
+        """Squared singular values, descending, trained layer to (r, m)."""
+        return {layer: levels(matrix) for layer, matrix in self.weights.items()}
+
+    @property
+    def initial_levels(self) -> dict[int, Array]:
+        """Squared singular values at step 0, trained layer to (r, m)."""
+        return self.part.initial_levels
+
+    @property
+    def teacher_levels(self) -> dict[int, Array]:
+        """Squared singular values of the teacher, trained layer to (r, m)."""
+        return self.part.teacher_levels
+
+    @cached_property
+    def passes(self) -> Passes:
+        """Forward pass of the first test samples, float64, padding included."""
+        return self._stack(torch.float64).forward(self.part.feature_data.inputs)
+
+    @cached_property
+    def features(self) -> Array:
+        """Activations s of the last hidden layer on the first test samples (r, n, w), float64."""
+        return self.passes.activations[-2][:, : self.part.feature_data.samples].numpy()
+
+    @property
+    def initial_features(self) -> Array:
+        """`features` at step 0."""
+        return self.part.initial_features
+
+    @property
+    def targets(self) -> Array:
+        """Targets y of the first test samples (r or 1, n, o), classes as rows of zeros and a one."""
+        return self.part.feature_data.targets.numpy()
+
+    @cached_property
+    def field(self) -> Array:
+        """Field Z^T y with the present last layer Z, output scale included (r, n, w)."""
+        stack = self._stack(torch.float64)
+        last = stack.weights[-1] * stack.output_scale[:, None, None]
+        return torch.matmul(self.part.feature_data.targets, last).numpy()
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the test targets are classes."""
+        return all(_are_classes(task.test_targets) for task in self.part.tasks)
+
+    @cached_property
+    def train(self) -> Evaluation:
+        """The card's loss and its gradients over the whole training set."""
+        layers = self.shard.network.trained_layers
+        return evaluate(self._stack(self.part.dtype), self.part.train_data, self.part.loss, layers=layers)
+
+    @cached_property
+    def test_evaluation(self) -> Evaluation:
+        """Squared error summed over outputs (cross-entropy where that is trained) over the whole test set."""
+        loss = "cross_entropy" if self.part.loss == "cross_entropy" else "squared_error"
+        return evaluate(self._stack(self.part.dtype), self.part.test_data, loss)
+
+    @cached_property
+    def deltas(self) -> dict[int, Array]:
+        """Derivative of every test sample's loss by the pre-activations, trained layer to (r, n, w), float64."""
+        data, passes = self.part.feature_data, self.passes
+        slope = output_gradient(passes.output, data.targets, self.part.loss)
+        found = self._stack(torch.float64).deltas(passes, slope, self.shard.network.trained_layers)
+        return {layer: delta[:, : data.samples].numpy() for layer, delta in found.items()}
+
+    @cached_property
+    def dynamics(self) -> dict[int, LevelDynamics]:
+        """Langevin terms of the levels of every trained layer, from the first test samples."""
+        return {
+            layer: level_dynamics(
+                np.asarray(matrix, dtype=np.float64),
+                self._hidden(layer),
+                -self.deltas[layer],
+                singular=self.singular[layer],
+                weight_decay=self.column("weight_decay"),
+            )
+            for layer, matrix in self.weights.items()
+        }
+
+    def _hidden(self, layer: int) -> Array:
+        """What a layer reads on the first test samples (r or 1, n, w): one copy where the networks share it."""
+        data, first = self.part.feature_data, self.part.first
+        hidden = data.inputs if layer == first else self.passes.activations[layer - first]
+        return hidden[:, : data.samples].numpy()
+
+    def _stack(self, dtype: torch.dtype) -> Stack:
+        """Layers from the part's first on as tensors, one row a network."""
+        matrices, networks = {**self.part.frozen, **self.weights}, len(self.part.networks)
+        layers = range(self.part.first, self.shard.network.layers)
+        weights = [torch.as_tensor(matrices[layer]).to(dtype) for layer in layers]
+        return Stack(
+            first=self.part.first,
+            weights=[matrix.expand(networks, -1, -1) for matrix in weights],
+            biases=[torch.as_tensor(self.biases[n]).to(dtype) if n in self.biases else None for n in layers],
+            activation=self.shard.network.activation,
+            output_scale=torch.as_tensor(self.column("output_scale")).to(dtype),
+        )
+
+
+def _stacked(arrays: Sequence[Array]) -> Array:
+    """One array for all networks: (1, ...) if it is one and the same, else (r, ...)."""
+    shared = all(array is arrays[0] for array in arrays)
+    return arrays[0][None] if shared else np.stack(arrays)
+
+
+def _are_classes(targets: Array) -> bool:
+    """Class numbers, or rows of zeros and a one."""
+    if targets.ndim == 1:
+        return True
+    return targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all() and (targets.sum(axis=1) == 1).all())

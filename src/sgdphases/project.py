@@ -1,0 +1,85 @@
+"""What the workflow asks of a configuration: lists of shards, fits and figures, and the digests that decide reruns."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sgdphases.config import Card, read_card, read_config
+from sgdphases.datasets.registry import DATASETS
+from sgdphases.provenance import digest
+from sgdphases.shards import Part, parts
+
+
+class Project:
+    """All experiments of one invocation, checked.
+
+    Args:
+        values: What Snakemake collected from config.yaml and `--config`.
+        base: Folder of the Snakefile; relative card folders start there.
+
+    Raises:
+        ConfigError: If the configuration or any card says something that cannot be run.
+    """
+
+    def __init__(self, values: Mapping[str, Any], base: str | Path) -> None:
+        self.config = read_config(dict(values))
+        folder = Path(base) / self.config.cards
+        self.cards: dict[str, Card] = {}
+        self.paths: dict[str, str] = {}
+        self._parts: dict[str, dict[str, Part]] = {}
+        for name in self.config.experiments:
+            path = Path(os.path.relpath(folder / f"{name}.yaml"))
+            self.cards[name] = read_card(path)
+            self.paths[name] = str(path)
+
+    @property
+    def tracking_uri(self) -> str:
+        """The MLflow store: what config.yaml says, or an SQLite file under results/tracking."""
+        return self.config.tracking.uri or f"sqlite:///{Path('results/tracking/mlflow.db').resolve()}"
+
+    def parts(self, experiment: str) -> dict[str, Part]:
+        """Shards of an experiment by digest."""
+        if experiment not in self._parts:
+            self._parts[experiment] = {part.name: part for part in parts(self.cards[experiment])}
+        return self._parts[experiment]
+
+    def manifest(self, experiment: str) -> str:
+        """File that says an experiment's data set is ready."""
+        name = self.cards[experiment].ensemble.dataset["name"]
+        return f"{self.config.data.directory}/{name}.json"
+
+    def fits(self, experiment: str) -> list[str]:
+        """Fits of an experiment."""
+        return self.cards[experiment].analysis.fits
+
+    def figures(self, experiment: str) -> list[str]:
+        """Figures of an experiment."""
+        return list(self.cards[experiment].analysis.figures)
+
+    def threads(self, experiment: str) -> int:
+        """Threads that one shard of an experiment trains with."""
+        return self.cards[experiment].ensemble.threads
+
+    def measures(self, experiment: str) -> str:
+        """Digest of what is measured: changes when the card's observables do."""
+        return digest(self.cards[experiment].analysis.observables)
+
+    def layout(self, experiment: str) -> str:
+        """Digest of where every network belongs in the cube, and of what is measured."""
+        return digest([sorted(self.parts(experiment)), self.measures(experiment)])
+
+    def drawing(self, experiment: str, figure: str) -> str:
+        """Digest of one figure's options."""
+        chosen = self.cards[experiment].analysis.figures[figure]
+        return digest([chosen.kind, chosen.options])
+
+    def claims(self, experiment: str) -> str:
+        """Digest of the papers whose claims an experiment is held against."""
+        card = self.cards[experiment]
+        return digest([card.analysis.claims, card.title, card.study])
+
+
+def datasets() -> list[str]:
+    """Names of all data sets, for the wildcard's constraint."""
+    return sorted(DATASETS)

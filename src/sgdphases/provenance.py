@@ -1,0 +1,123 @@
+"""Digests of content, seeds, fingerprints of code, versions."""
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent
+STREAMS = ("task", "weights", "order", "noise")
+_BESIDE_THE_SCIENCE = ("sgdphases.tracking", "sgdphases.provenance", "sgdphases.config", "sgdphases.steps.command")
+
+
+def digest(content: Any) -> str:
+    """Name of a content: the first 12 hexadecimal digits of the SHA-256 of its canonical JSON."""
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:12]
+
+
+def canonical(content: Any) -> str:
+    """One text per content: keys sorted, no spaces, floats by their shortest repr."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def seed(stream: str, replica: int, point: Mapping[str, Any] | None) -> int:
+    """Seed of one random stream of one network, a 63-bit integer.
+
+    Args:
+        stream: One of "task", "weights", "order", "noise".
+        replica: Which replica.
+        point: The network's typed hyperparameters that differ from neutral, or None where the stream is shared by all
+            points of the grid (common random numbers).
+
+    Returns:
+        A seed that depends on nothing else: no shard, no place, no grid.
+    """
+    text = canonical([stream, replica, dict(point) if point is not None else None])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def fingerprint(rule: str) -> str:
+    """Digest of all code that the step of a rule can reach, comments and docstrings left out.
+
+    Snakemake does not look into imported modules; a rule that carries this value as a parameter is run again when, and
+    only when, code that can change its result has changed. Tracking is left out: it cannot.
+    """
+    pieces = [f"{module}:{_tree(module)}" for module in sorted(reachable(f"sgdphases.steps.{rule}"))]
+    return hashlib.sha256("\n".join(pieces).encode()).hexdigest()[:12]
+
+
+@functools.cache
+def reachable(module: str) -> frozenset[str]:
+    """Modules of this package that `module` can reach by its import statements, itself included."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name.startswith(_BESIDE_THE_SCIENCE) or _source(name) is None:
+            continue
+        seen.add(name)
+        waiting.extend(_imports(name))
+    return frozenset(seen)
+
+
+def version() -> str:
+    """Version of this package, with the commit and "+changes" where it runs from a changed checkout."""
+    release = importlib.metadata.version("sgdphases")
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+changes"],
+            cwd=PACKAGE, capture_output=True, text=True, check=True, timeout=10,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return release
+    return f"{release} ({described})"
+
+
+def _source(module: str) -> Path | None:
+    """File of a module of this package, or None."""
+    if module.split(".")[0] != "sgdphases":
+        return None
+    base = PACKAGE.joinpath(*module.split(".")[1:])
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@functools.cache
+def _parsed(module: str) -> ast.Module:
+    return ast.parse(_source(module).read_text(encoding="utf-8"))
+
+
+def _imports(module: str) -> list[str]:
+    """Every name that import statements and registries of a module could mean as a module, at any depth of it."""
+    names = []
+    for node in ast.walk(_parsed(module)):
+        if isinstance(node, ast.Import):
+            names.extend(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+            names.extend(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("sgdphases."):
+            names.append(node.value.split(":")[0])  # a registry names what it offers as "package.module:function"
+    return names
+
+
+@functools.cache
+def _tree(module: str) -> str:
+    """The syntax tree of a module without docstrings; comments and formatting are not part of a tree."""
+    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _documented(body):
+            node.body = body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def _documented(body: list[ast.stmt]) -> bool:
+    return bool(body) and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)

@@ -1,0 +1,113 @@
+"""Measure the observables of a card on the recorded networks of one shard."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from sgdphases.config import read_card
+from sgdphases.datasets.loading import load_tasks
+from sgdphases.observables.measurement import Measurement
+from sgdphases.observables.registry import Observable, selected
+from sgdphases.quantities import HYPERPARAMETERS
+from sgdphases.steps.command import begin, events
+from sgdphases.storage import cube
+from sgdphases.storage.records import open_records
+
+if TYPE_CHECKING:
+    from sgdphases.storage.records import Records
+
+RUNNING = {
+    "epoch_train_loss": {"long_name": "training loss, mean over the epoch", "units": "1", "symbol": "L"},
+    "epoch_gradient_norm": {
+        "long_name": "norm of the gradient's mean over the epoch",
+        "units": "1",
+        "symbol": r"\|\nabla L\|",
+    },
+}
+"""CF attributes of what training itself measures."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read records, measure step after step, write one labelled file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", required=True)
+    parser.add_argument("--card", required=True)
+    parser.add_argument("--measured", required=True)
+    parser.add_argument("--data", default="data")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--spool")
+    arguments = begin("measure", parser, argv)
+    torch.set_num_threads(arguments.threads)
+    words = read_card(arguments.card).analysis.observables
+    with (
+        events(arguments.spool, Path(arguments.card).stem, "measure", Path(arguments.records).stem) as spool,
+        open_records(arguments.records) as records,
+    ):
+        found, samples = _measure(records, words, arguments.data)
+        labelled = _labelled(records, selected(words), found, samples)
+        cube.write(labelled, arguments.measured)
+        spool.params({"networks": len(records.shard), "records": len(records.steps), "observables": ", ".join(words)})
+
+
+def _measure(records: "Records", words: list[str], data: str) -> tuple[dict[str, np.ndarray], int]:
+    """Every observable at every recorded step, (networks, steps, ...axes), and the size of the training set."""
+    shard = records.shard
+    layers = shard.network.trained_layers
+    tasks = load_tasks(
+        shard.dataset,
+        widths=shard.network.widths,
+        trained=shard.network.trained,
+        activation=shard.network.activation,
+        seeds=shard.networks["seed_task"],
+        directory=data,
+    )
+    initial = {layer: records.weights(layer, 0) for layer in layers}
+    measurement = Measurement(shard, tasks, initial_weights=initial, words=words)
+    found: dict[str, np.ndarray] = {}
+    for place, step in enumerate(records.steps):
+        weights = {layer: records.weights(layer, place) for layer in layers}
+        biases = {layer: records.bias(layer, place) for layer in layers if shard.network.bias[layer]}
+        alive = (records.diverged_at < 0) | (records.diverged_at > step)
+        for name, values in measurement.at(weights, biases, alive=alive).items():
+            shape = (len(shard), len(records.steps), *values.shape[1:])
+            found.setdefault(name, np.empty(shape, dtype=values.dtype))[:, place] = values
+    return found, len(next(iter(tasks.values())).inputs)
+
+
+def _labelled(
+    records: "Records", observables: list[Observable], found: dict[str, np.ndarray], samples: int
+) -> Any:
+    """The measured values with names for their axes; an axis of one trained layer is left out."""
+    shard = records.shard
+    layers = shard.network.trained_layers
+    variables: dict[str, Any] = {}
+    for observable in observables:
+        axes, values = observable.axes, found[observable.name]
+        if len(layers) == 1 and "layer" in axes:
+            axes, values = tuple(axis for axis in axes if axis != "layer"), values.squeeze(axis=2)
+        variables[observable.name] = (("network", "step", *axes), values, observable.attributes)
+    for name in shard.running:
+        variables[name] = (("network", "step"), records.scalar(name).T, RUNNING[name])
+    meta = {"long_name": "step at which the network diverged, -1 if it did not", "units": "1", "symbol": "t_d"}
+    variables["diverged_at"] = (("network",), np.asarray(records.diverged_at), meta)
+    if len(layers) > 1:
+        width = [float(min(shard.network.shape(layer))) for layer in layers]
+        meta = {"long_name": "number of modes of a layer", "units": "1", "symbol": "r"}
+        variables["rank"] = (("network", "layer"), np.tile(width, (len(shard), 1)), meta)
+    columns = {name: shard.networks[name] for name in ("replica", *HYPERPARAMETERS) if name in shard.networks}
+    columns["batch_size"] = np.full(len(shard), shard.batch_size)
+    return cube.measured(
+        columns,
+        variables,
+        steps=records.steps,
+        layers=layers,
+        attrs={"dataset": shard.dataset["name"], "samples": samples, "widths": list(shard.network.widths)},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""Train one shard and leave its records."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from sgdphases.ensemble.shard import Shard
+from sgdphases.files import read_json
+from sgdphases.steps.command import begin, events
+
+if TYPE_CHECKING:
+    from sgdphases.ensemble.state import State
+    from sgdphases.ensemble.trainer import Progress, Record
+
+REFRESH_SECONDS = 10.0
+CURVE_POINTS = 30
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train the shard of a file, resuming where an earlier job stopped.
+
+    Args:
+        argv: Arguments; None for the command line's.
+
+    Raises:
+        SystemExit: With 128 + signal after SIGTERM or SIGINT; a checkpoint was written before.
+    """
+    arguments = begin("train", _parser(), argv)
+    set_threads(arguments.threads)
+    shard_file = Path(arguments.shard)
+    shard = Shard.from_dict(read_json(shard_file))
+    signals = Signals()
+    with signals, events(arguments.spool, shard_file.resolve().parents[1].name, "train", shard_file.stem) as spool:
+        Job(shard, arguments, spool, signals).run()
+
+
+def set_threads(threads: int) -> None:
+    """Give torch, OpenMP and the matrix library exactly this many threads, before torch is loaded.
+
+    Args:
+        threads: How many.
+    """
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ["MKL_DYNAMIC"] = "FALSE"
+    import torch  # noqa: PLC0415 - the variables must be set before torch is loaded
+
+    torch.set_num_threads(threads)
+
+
+class Signals:
+    """Remembers that the job was asked to end, so that it can write a checkpoint first."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+
+
+class Job:
+    """One run of the trainer: its checkpoints, records, progress and events.
+
+    Args:
+        shard: What to train.
+        arguments: The step's arguments.
+        spool: Takes events.
+        signals: Knows whether the job was asked to end.
+    """
+
+    def __init__(self, shard: Shard, arguments: argparse.Namespace, spool: Any, signals: Signals) -> None:
+        from sgdphases.ensemble.checkpoint import Checkpoints  # noqa: PLC0415 - after the threads are set
+
+        self.shard, self.arguments, self.spool, self.signals = shard, arguments, spool, signals
+        self.checkpoints = Checkpoints(arguments.checkpoints)
+        self.saved = time.monotonic()
+        self.curve = set(shard.record_steps[:: max(1, len(shard.record_steps) // CURVE_POINTS)]) | {shard.steps}
+
+    def run(self) -> None:
+        """Train, write the records file, and remove the checkpoints that it makes needless."""
+        from sgdphases.datasets.loading import load_tasks  # noqa: PLC0415 - after the threads are set
+        from sgdphases.ensemble.trainer import train  # noqa: PLC0415
+        from sgdphases.storage.records import write_records  # noqa: PLC0415
+
+        shard, network = self.shard, self.shard.network
+        tasks = load_tasks(
+            shard.dataset,
+            widths=network.widths,
+            trained=network.trained,
+            activation=network.activation,
+            seeds=shard.networks["seed_task"].tolist(),
+            directory=self.arguments.data,
+        )
+        state = self.checkpoints.resume(shard.record_steps)
+        self._announce(state)
+        with Bar(shard, 0 if state is None else state.step) as self.bar:
+            final = train(
+                shard,
+                tasks,
+                device=self.arguments.device,
+                threads=self.arguments.threads,
+                state=state,
+                on_record=self._record,
+                on_checkpoint=self._checkpoint,
+                on_progress=self._progress,
+            )
+        write_records(self.arguments.records, shard.to_dict(), self.checkpoints.records(), final.diverged_at)
+        self.checkpoints.remove()
+        log.info("%d of %d networks diverged; records in %s", (~final.alive).sum(), len(shard), self.arguments.records)
+
+    def _announce(self, state: "State | None") -> None:
+        shard, arguments = self.shard, self.arguments
+        self.spool.params(
+            {
+                "networks": len(shard),
+                "steps": shard.steps,
+                "batch_size": shard.batch_size,
+                "dtype": shard.dtype,
+                "widths": list(shard.network.widths),
+                "device": arguments.device,
+                "threads": arguments.threads,
+                "shard": Path(arguments.shard).stem,
+            }
+        )
+        if state is not None:
+            log.info("going on from step %d of %d", state.step, shard.steps)
+
+    def _record(self, record: "Record") -> None:
+        arrays = {f"weights_{layer}": weights for layer, weights in record.weights.items()}
+        arrays |= {f"bias_{layer}": bias for layer, bias in record.biases.items()}
+        self.checkpoints.add(record.number, arrays | record.scalars)
+        if record.step in self.curve:
+            alive = float((record.diverged_at < 0).mean())
+            rate = self.bar.rate
+            self.spool.metrics({"alive_share": alive, "network_steps_per_second": rate}, step=record.step)
+
+    def _checkpoint(self, state: "State") -> None:
+        self.checkpoints.save(state)
+        self.saved = time.monotonic()
+        if self.signals.received:
+            log.warning("signal %d: stopped at step %d; the same command goes on there", self.signals.received, state.step)
+            raise SystemExit(128 + self.signals.received)
+
+    def _progress(self, progress: "Progress") -> bool:
+        self.bar.show(progress)
+        late = time.monotonic() - self.saved > self.arguments.checkpoint_seconds
+        return bool(self.signals.received) or late
+
+
+class Bar:
+    """A progress bar in network-steps; where nobody watches, a line at most every ten seconds.
+
+    Args:
+        shard: What is trained.
+        start: Step the training begins at.
+    """
+
+    def __init__(self, shard: Shard, start: int) -> None:
+        from tqdm import tqdm  # noqa: PLC0415 - only here
+
+        interval = 0.1 if sys.stderr.isatty() else REFRESH_SECONDS
+        self.networks, self.start = len(shard), start
+        self.begun = self.shown = time.monotonic()
+        self.step = start
+        self.bar = tqdm(
+            total=shard.steps * len(shard),
+            initial=start * len(shard),
+            unit="network-step",
+            unit_scale=True,
+            mininterval=interval,
+            file=sys.stderr,
+        )
+
+    @property
+    def rate(self) -> float:
+        """Network-steps per second since the job began."""
+        elapsed = time.monotonic() - self.begun
+        return (self.step - self.start) * self.networks / elapsed if elapsed > 0 else 0.0
+
+    def show(self, progress: "Progress") -> None:
+        """Take note of how far the training is."""
+        self.bar.set_postfix({"alive": f"{progress.alive / progress.networks:.0%}"}, refresh=False)
+        self.bar.update((progress.step - self.step) * self.networks)
+        self.step = progress.step
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sgdphases.steps.train", description=__doc__)
+    parser.add_argument("--shard", required=True, help="shard file (JSON)")
+    parser.add_argument("--records", required=True, help="records file to write (NetCDF)")
+    parser.add_argument("--checkpoints", required=True, help="folder for this job's checkpoints")
+    parser.add_argument("--data", required=True, help="data directory")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--checkpoint-seconds", type=float, default=600.0)
+    parser.add_argument("--spool", help="file that takes tracking events")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

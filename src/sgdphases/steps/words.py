@@ -1,0 +1,17 @@
+"""From a card's word to the function or module that a registry names for it."""
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+
+def function_of(place: str) -> Callable[..., Any]:
+    """The function at "package.module:function"."""
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def module_of(place: str) -> ModuleType:
+    """The module at "package.module"."""
+    return importlib.import_module(place)

@@ -1,0 +1,236 @@
+"""The labelled cube: measured values of shards, merged by value over the whole grid, in CF NetCDF."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from sgdphases.files import writing
+from sgdphases.quantities import HYPERPARAMETERS, attributes
+
+NO_VALUE = -1
+"""What an integer flag holds where nothing could be measured (NaN's place)."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where every network of an experiment belongs.
+
+    Attributes:
+        axes: Dimension name to its values, in the card's order. A star of points has the one axis `point`.
+        points: Typed hyperparameters of every combination, row-major over `axes`.
+        replicas: Replica numbers.
+        steps: Recorded steps.
+    """
+
+    axes: dict[str, list[Any]]
+    points: list[dict[str, Any]]
+    replicas: list[int]
+    steps: list[int]
+    _places: dict[tuple[Any, ...], int] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for place, point in enumerate(self.points):
+            self._places[_key(point)] = place
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return tuple(len(values) for values in self.axes.values())
+
+    def place(self, point: Mapping[str, Any], replica: int) -> int:
+        """Flat index of one network in (axes..., replica).
+
+        Raises:
+            KeyError: If the point or the replica is none of this experiment.
+        """
+        key = _key(point)
+        if key not in self._places or replica not in self.replicas:
+            raise KeyError(f"replica {replica} of point {dict(zip(HYPERPARAMETERS, key, strict=True))}")
+        return self._places[key] * len(self.replicas) + self.replicas.index(replica)
+
+
+def measured(
+    columns: Mapping[str, Sequence[Any]],
+    variables: Mapping[str, tuple[tuple[str, ...], np.ndarray, dict[str, Any]]],
+    *,
+    steps: Sequence[int],
+    layers: Sequence[int],
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """Label what was measured on one shard.
+
+    Args:
+        columns: Hyperparameters and replica, one value a network.
+        variables: Name to (dimensions beginning with "network", values, CF attributes).
+        steps: Recorded steps.
+        layers: Numbers of the trained layers, the values of `layer`.
+        attrs: Attributes of the file.
+
+    Returns:
+        Dataset with the dimensions network, step and, where needed, layer and mode.
+    """
+    data = {name: (dims, values, meta) for name, (dims, values, meta) in variables.items()}
+    coordinates: dict[str, Any] = {name: ("network", np.asarray(values)) for name, values in columns.items()}
+    coordinates["step"] = ("step", np.asarray(steps, dtype=np.int64))
+    if any("layer" in dims for dims, _, _ in variables.values()):
+        coordinates["layer"] = ("layer", np.asarray(layers, dtype=np.int64))
+    return xr.Dataset(data, coords=coordinates, attrs=dict(attrs))
+
+
+def merge(layout: Layout, shards: Iterable[tuple[str, xr.Dataset]]) -> xr.Dataset:
+    """Fill one preallocated cube with the measured values of all shards, each network by its own labels.
+
+    Args:
+        layout: Where networks belong.
+        shards: (Name for messages, measured dataset) of every shard.
+
+    Returns:
+        The cube: dimensions are the axes with more than one value, `replica`, `step`, and `layer`, `mode` where a
+        variable has them; what is constant over the grid is a scalar coordinate.
+
+    Raises:
+        ValueError: If a shard holds a network that is none of the experiment's, holds other steps or variables than
+            the rest, or if a network is missing.
+    """
+    cells = len(layout.points) * len(layout.replicas)
+    filled = np.zeros(cells, dtype=bool)
+    values: dict[str, np.ndarray] = {}
+    first: xr.Dataset | None = None
+    for name, shard in shards:
+        places = _places(layout, name, shard)
+        first = _agreeing(first, name, shard, layout.steps)
+        for word, variable in shard.data_vars.items():
+            if word not in values:
+                values[word] = _blank(variable, cells)
+            values[word][places] = variable.values
+        filled[places] = True
+    if first is None or not filled.all():
+        missing = [_described(layout, index) for index in np.flatnonzero(~filled)[:5]]
+        raise ValueError(f"{int((~filled).sum())} of {cells} networks are missing, among them: {'; '.join(missing)}")
+    return _labelled(layout, first, values)
+
+
+def write(dataset: xr.Dataset, path: str | Path) -> None:
+    """Write a dataset as compressed, checksummed NetCDF-4, whole or not at all.
+
+    zlib and fletcher32 make every flipped bit an error on reading; `complete` proves that the writer came to its end.
+    """
+    encoding: dict[str, dict[str, Any]] = {name: {"_FillValue": None} for name in dataset.coords}
+    for name, variable in dataset.variables.items():
+        if variable.ndim and variable.dtype.kind in "fiub":
+            packed = {"zlib": True, "complevel": 1, "shuffle": True, "fletcher32": True}
+            encoding[name] = {**encoding.get(name, {}), **packed}
+    marked = dataset.assign_attrs(Conventions="CF-1.11", complete=np.int8(1))
+    with writing(path) as temporary:
+        marked.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
+
+
+def read(path: str | Path) -> xr.Dataset:
+    """Read a dataset written by `write` into memory, checked.
+
+    Raises:
+        ValueError: If the file is damaged or incomplete; the message names it.
+    """
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as opened:
+            dataset = opened.load()
+    except FileNotFoundError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and run again to rebuild it") from error
+    if dataset.attrs.get("complete") != 1:
+        raise ValueError(f"{path} is incomplete; delete it and run again to rebuild it")
+    return dataset
+
+
+def _key(point: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(point[name].item() if isinstance(point[name], np.generic) else point[name] for name in HYPERPARAMETERS)
+
+
+def _places(layout: Layout, name: str, shard: xr.Dataset) -> np.ndarray:
+    columns = {word: shard[word].values for word in (*HYPERPARAMETERS, "replica")}
+    places = []
+    for index in range(shard.sizes["network"]):
+        point = {word: columns[word][index] for word in HYPERPARAMETERS}
+        try:
+            places.append(layout.place(point, int(columns["replica"][index])))
+        except KeyError as error:
+            raise ValueError(f"{name} holds a network that is not in the experiment: {error.args[0]}") from None
+    return np.array(places)
+
+
+def _agreeing(first: xr.Dataset | None, name: str, shard: xr.Dataset, steps: Sequence[int]) -> xr.Dataset:
+    """Check a shard against the card's steps and the first shard's variables; return the first shard."""
+    if shard["step"].values.tolist() != list(steps):
+        raise ValueError(f"{name} was recorded at other steps than the card says")
+    first = shard if first is None else first
+    if set(first.data_vars) != set(shard.data_vars):
+        unlike = set(first.data_vars) ^ set(shard.data_vars)
+        raise ValueError(f"{name} and another shard differ in the variables {', '.join(sorted(unlike))}")
+    return first
+
+
+def _blank(variable: xr.DataArray, cells: int) -> np.ndarray:
+    fill = np.nan if variable.dtype.kind == "f" else NO_VALUE
+    return np.full((cells, *variable.shape[1:]), fill, dtype=variable.dtype)
+
+
+def _described(layout: Layout, index: int) -> str:
+    place, replica = divmod(int(index), len(layout.replicas))
+    point = layout.points[place]
+    varying = {name: point[name] for name in HYPERPARAMETERS if name in layout.axes} or point
+    return f"replica {layout.replicas[replica]} of {varying}"
+
+
+def _labelled(layout: Layout, first: xr.Dataset, values: dict[str, np.ndarray]) -> xr.Dataset:
+    many = [axis for axis, chosen in layout.axes.items() if len(chosen) > 1]
+    grid_shape = tuple(len(layout.axes[axis]) for axis in many)
+    data = {}
+    for name, array in values.items():
+        rest = first[name].dims[1:]
+        shaped = array.reshape(*grid_shape, len(layout.replicas), *array.shape[1:])
+        data[name] = ((*many, "replica", *rest), shaped, first[name].attrs)
+    coordinates = _coordinates(layout, many, grid_shape)
+    for name in ("layer", "mode"):
+        if name in first.coords:
+            coordinates[name] = (name, first[name].values, attributes(name))
+    cube = xr.Dataset(data, coords=coordinates, attrs=first.attrs)
+    return _timed(cube)
+
+
+def _coordinates(layout: Layout, many: list[str], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Every hyperparameter on just those axes along which it changes."""
+    coordinates: dict[str, Any] = {
+        "replica": ("replica", np.asarray(layout.replicas, dtype=np.int64), attributes("replica")),
+        "step": ("step", np.asarray(layout.steps, dtype=np.int64), attributes("step")),
+    }
+    if "point" in many:
+        coordinates["point"] = ("point", np.arange(len(layout.points)), attributes("point"))
+    columns = {name: [point[name] for point in layout.points] for name in HYPERPARAMETERS}
+    columns["temperature"] = [p["learning_rate"] / p["batch_size"] for p in layout.points]
+    columns["inverse_init_scale"] = [1 / p["init_scale"] if p["init_scale"] else np.inf for p in layout.points]
+    for name, column in columns.items():
+        grid = np.array(column).reshape(shape)
+        dims = []
+        for axis, dim in reversed(list(enumerate(many))):
+            start = np.take(grid, [0], axis=axis)
+            if dim != name and (grid == start).all():
+                grid = np.take(grid, 0, axis=axis)
+            else:
+                dims.insert(0, dim)
+        coordinates[name] = (tuple(dims), grid, attributes(name))
+    return coordinates
+
+
+def _timed(cube: xr.Dataset) -> xr.Dataset:
+    """Add the two clocks of a run: passes over the data, and gradient-flow time."""
+    epoch = cube["step"] * cube["batch_size"] / cube.attrs["samples"]
+    flow_time = cube["learning_rate"] * cube["step"]
+    return cube.assign_coords(
+        epoch=epoch.astype(float).assign_attrs(attributes("epoch")),
+        flow_time=flow_time.astype(float).assign_attrs(attributes("flow_time")),
+    )

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+
+from sgdphases.datasets.images import digits, fashion_mnist, occurrence, stratified
+from sgdphases.datasets.prepare import make_ready
+
+ALL = {"targets": "classes", "samples": None, "subset": "fixed"}
+
+
+@pytest.fixture(scope="module")
+def task():
+    return digits(ALL, seed=0)
+
+
+def test_digits_split_is_a_partition_of_the_file(task):
+    images, labels = load_digits(return_X_y=True)
+    together = np.vstack([task.inputs, task.test_inputs])
+    assert len(together) == 1797
+    assert len(np.unique(images, axis=0)) == 1797  # so a row names its image
+    np.testing.assert_array_equal(np.unique(together, axis=0), np.unique(images / 16, axis=0))
+    assert np.bincount(task.targets).sum() + np.bincount(task.test_targets).sum() == len(labels)
+
+
+def test_digits_split_is_stratified(task):
+    train, test = np.bincount(task.targets), np.bincount(task.test_targets)
+    np.testing.assert_array_equal(test, (train + test) // 5)
+
+
+def test_digits_are_float32_between_0_and_1_with_their_labels(task):
+    images, labels = load_digits(return_X_y=True)
+    assert task.inputs.dtype == task.test_inputs.dtype == np.float32
+    assert (task.inputs.min(), task.inputs.max()) == (0, 1)
+    known = {row.tobytes(): label for row, label in zip((images / 16).astype(np.float32), labels, strict=True)}
+    assert [known[row.tobytes()] for row in task.test_inputs] == task.test_targets.tolist()
+    assert [known[row.tobytes()] for row in task.inputs] == task.targets.tolist()
+
+
+def test_digits_ignore_the_seed_unless_asked(task):
+    np.testing.assert_array_equal(task.inputs, digits(ALL | {"subset": "seeded"}, seed=9).inputs)
+    fixed = [digits(ALL | {"samples": 100}, seed=seed).inputs for seed in (1, 2)]
+    np.testing.assert_array_equal(*fixed)
+    seeded = [digits(ALL | {"samples": 100, "subset": "seeded"}, seed=seed) for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(seeded[0].inputs, seeded[1].inputs)
+    assert not np.array_equal(seeded[0].inputs, seeded[2].inputs)
+    for part in seeded:
+        assert np.bincount(part.targets).tolist() == [10] * 10
+        assert len(part.test_targets) == len(task.test_targets)
+
+
+@given(st.lists(st.integers(0, 4), max_size=40))
+def test_occurrence_counts(labels):
+    expected = [labels[:index].count(label) for index, label in enumerate(labels)]
+    assert occurrence(np.array(labels, dtype=np.int64)).tolist() == expected
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.data(), st.none() | st.integers(0, 9))
+def test_choices_are_stratified_and_nested(labels, data, seed):
+    labels = np.array(labels)
+    small = data.draw(st.integers(1, len(labels)))
+    large = data.draw(st.integers(small, len(labels)))
+    chosen, more = stratified(labels, small, seed), stratified(labels, large, seed)
+    assert len(chosen) == small
+    assert (np.diff(chosen) > 0).all()
+    assert set(chosen) <= set(more)
+    counts, available = np.bincount(labels[chosen], minlength=4), np.bincount(labels, minlength=4)
+    unfinished = counts[counts < available]  # classes with images left hold as many as any other, to within one
+    assert unfinished.size == 0 or unfinished.min() >= counts.max() - 1
+    np.testing.assert_array_equal(stratified(labels, None, seed), np.arange(len(labels)))
+
+
+def test_too_many_samples():
+    with pytest.raises(ValueError, match="samples is 2000, but there are only 1442 training images"):
+        digits(ALL | {"samples": 2000}, seed=0)
+
+
+def test_fashion_mnist_is_scaled_and_flat(small_fashion, tmp_path):
+    make_ready("fashion_mnist", tmp_path)
+    task = fashion_mnist(ALL | {"targets": "one_hot"}, seed=0, directory=tmp_path)
+    for part, inputs, targets in (
+        ("train", task.inputs, task.targets),
+        ("t10k", task.test_inputs, task.test_targets),
+    ):
+        pixels = np.frombuffer(small_fashion[f"{part}-images-idx3-ubyte"][16:], np.uint8).reshape(-1, 784)
+        labels = np.frombuffer(small_fashion[f"{part}-labels-idx1-ubyte"][8:], np.uint8)
+        assert inputs.dtype == targets.dtype == np.float32
+        np.testing.assert_array_equal(inputs, pixels.astype(np.float32) / np.float32(255))
+        np.testing.assert_array_equal(targets, labels[:, None] == np.arange(10))
+
+
+def test_fashion_mnist_that_is_not_there_says_how_to_get_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="python -m sgdphases.steps.download --dataset fashion_mnist"):
+        fashion_mnist(ALL, seed=0, directory=tmp_path)

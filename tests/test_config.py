@@ -1,0 +1,137 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sgdphases.config import Card, ConfigError, read_card, read_config
+
+CARDS = sorted((Path(__file__).parents[1] / "workflow" / "experiments").glob("*.yaml"))
+QUICK = yaml.safe_load(next(path for path in CARDS if path.stem == "dyson_quick").read_text())
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Write a changed card, read it, return the message that it is refused with."""
+
+    def refuse(change):
+        values = copy.deepcopy(QUICK)
+        change(values)
+        path = tmp_path / "card.yaml"
+        path.write_text(yaml.safe_dump(values))
+        with pytest.raises(ConfigError) as caught:
+            read_card(path)
+        assert str(path) in str(caught.value)
+        return str(caught.value)
+
+    return refuse
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
+def test_every_card_of_the_project_is_valid(path):
+    card = read_card(path)
+    assert card.ensemble.records.steps(card.ensemble.steps)[0] == 0
+    assert card.ensemble.records.steps(card.ensemble.steps)[-1] == card.ensemble.steps
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ("ensemble.stepps", 3, "ensemble.stepps: unknown key 'stepps' (did you mean 'steps'?); allowed: bound,"),
+        ("ensemble.steps", "many", "ensemble.steps: input should be a valid integer"),
+        ("ensemble.steps", 0, "ensemble.steps: input should be greater than or equal to 1, not 0"),
+        ("ensemble.replicas", 0, "ensemble.replicas:"),
+        ("ensemble.dataset.name", "mnist", "ensemble.dataset: unknown dataset 'mnist'"),
+        ("ensemble.dataset.sample", 7, "ensemble.dataset: dataset teacher_student has no parameter 'sample'"),
+        ("ensemble.grid.learning_rat", [1], "unknown hyperparameter 'learning_rat' (did you mean 'learning_rate'?)"),
+        ("ensemble.grid.learning_rate", [-1], "learning_rate must be at least 0, not -1"),
+        ("ensemble.grid.learning_rate", [], "axis learning_rate is empty"),
+        ("ensemble.grid.learning_rate", [1, 1.0], "names a value twice"),
+        ("ensemble.grid.learning_rate", [float("inf")], "learning_rate must be finite"),
+        ("ensemble.grid", {}, "give either grid or points"),
+        ("ensemble.grid.temperature", [1], "set exactly two of learning_rate, batch_size, temperature"),
+        ("ensemble.fixed.loss", "hinge", "loss must be one of half_squared_error"),
+        ("ensemble.fixed.init_scale", 1, "init_scale stands in fixed and in the grid"),
+        ("ensemble.sampler", "fixed", "ensemble.sampler: input should be 'fixed_order', 'reshuffle'"),
+        ("ensemble.job_axes", ["eta"], "unknown job axis 'eta'; allowed: init_scale, learning_rate"),
+        ("ensemble.network.trained", [True], "trained must have one value for each of the 3 layers, not 1"),
+        ("ensemble.network.trained", False, "at least one layer must be trained"),
+        ("ensemble.network.activation", "tan", "ensemble.network.activation: input should be 'tanh'"),
+        ("ensemble.streams.task", "both", "ensemble.streams.task: input should be 'shared' or 'own'"),
+        ("analysis.observables", ["eigenvalue"], "unknown observable 'eigenvalue' (did you mean 'eigenvalues'?)"),
+        ("analysis.observables", [], "analysis.observables:"),
+        ("analysis.fits", ["fractals"], "unknown fit 'fractals'"),
+        ("analysis.claims", ["nobody1900"], "unknown paper 'nobody1900'"),
+        ("analysis.figures", {"one": {"kind": "pie"}}, "unknown kind of figure 'pie'"),
+        ("study", "alchemy", "study: input should be 'dyson', 'chaos', 'diffusion' or 'richness'"),
+    ],
+)
+def test_bad_input_meets_one_clear_error(refused, where, value, message):
+    def change(values):
+        *folders, key = where.split(".")
+        for folder in folders:
+            values = values[folder]
+        values[key] = value
+
+    found = refused(change)
+    assert message in found
+    assert len(found.splitlines()) == 1
+
+
+def test_missing_key_is_named(refused):
+    assert "ensemble.steps: this key is missing" in refused(lambda values: values["ensemble"].pop("steps"))
+
+
+def test_absent_and_unreadable_cards_are_named(tmp_path):
+    (tmp_path / "dyson_quick.yaml").write_text("a: [1")
+    with pytest.raises(ConfigError, match=r"dyson_quik\.yaml: no such experiment card \(did you mean 'dyson_quick'\?\)"):
+        read_card(tmp_path / "dyson_quik.yaml")
+    with pytest.raises(ConfigError, match=r"dyson_quick\.yaml: cannot be read as YAML"):
+        read_card(tmp_path / "dyson_quick.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(ConfigError, match=r"list\.yaml: a card is a mapping with the keys title, study"):
+        read_card(tmp_path / "list.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ConfigError, match=r"binary\.yaml: cannot be read as YAML"):
+        read_card(tmp_path / "binary.yaml")
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_no_card_ends_in_a_traceback(tmp_path_factory, data):
+    """Any value in any place is taken or refused with a message, never with another exception."""
+    values = copy.deepcopy(QUICK)
+    place, folder = values, values
+    while isinstance(place, dict) and place:
+        folder, key = place, data.draw(st.sampled_from(sorted(place)))
+        place = folder[key]
+    scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+    folder[key] = data.draw(scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(max_size=5), scalars))
+    path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    path.write_text(yaml.safe_dump(values))
+    try:
+        assert isinstance(read_card(path), Card)
+    except ConfigError as error:
+        assert str(path) in str(error)
+
+
+def test_command_line_lists_are_lists():
+    assert read_config({"experiments": "[dyson_fashion]"}).experiments == ["dyson_fashion"]
+    assert read_config({"experiments": "one, two"}).experiments == ["one", "two"]
+
+
+def test_unknown_key_of_the_configuration_is_refused():
+    with pytest.raises(ConfigError, match=r"config\.yaml: experimets: unknown key .*did you mean 'experiments'"):
+        read_config({"experiments": ["a"], "experimets": []})
+    with pytest.raises(ConfigError, match="data.mirror: unknown key 'mirror'"):
+        read_config({"experiments": ["a"], "data": {"mirror": []}})
+
+
+def test_record_steps_hold_the_first_and_the_last():
+    card = read_card(next(path for path in CARDS if path.stem == "dyson_quick"))
+    steps = card.ensemble.records.steps(1000)
+    assert steps == sorted(set(steps))
+    assert steps[0] == 0
+    assert steps[-1] == 1000

@@ -1,0 +1,64 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sgdphases.files import read_json, sha256, write_json, write_text, writing
+
+
+def test_failed_block_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "result.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), writing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["result.txt"]
+
+
+def test_reader_keeps_the_old_file_while_it_is_replaced(tmp_path):
+    path = tmp_path / "result.txt"
+    write_text(path, "old")
+    with path.open() as reader:
+        write_text(path, "new")
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
+
+
+def test_killed_writer_leaves_no_file_under_the_final_name(tmp_path):
+    path = tmp_path / "result.txt"
+    code = (
+        "import os, sys\nfrom sgdphases.files import writing\n"
+        "with writing(sys.argv[1]) as temporary:\n    temporary.write_text('half')\n    os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
+    assert not path.exists()
+
+
+def test_mode_follows_the_umask(tmp_path):
+    write_text(tmp_path / "result.txt", "")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (tmp_path / "result.txt").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@given(st.recursive(st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
+def test_json_round_trip_is_exact(tmp_path_factory, value):
+    path = tmp_path_factory.getbasetemp() / "value.json"
+    write_json(path, value)
+    assert read_json(path) == value
+
+
+def test_broken_json_names_the_file(tmp_path):
+    (tmp_path / "broken.json").write_text('{"a": ')
+    with pytest.raises(ValueError, match=r"broken\.json is not readable as JSON"):
+        read_json(tmp_path / "broken.json")
+
+
+def test_sha256_of_the_empty_file(tmp_path):
+    (tmp_path / "empty").touch()
+    assert sha256(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -1,0 +1,82 @@
+import shutil
+
+import pytest
+
+from sgdphases import provenance
+from sgdphases.provenance import canonical, digest, fingerprint, reachable, seed
+
+
+def test_digest_depends_on_values_not_on_order():
+    assert digest({"a": 1.0, "b": 2}) == digest({"b": 2, "a": 1.0})
+    assert digest({"a": 1.0}) != digest({"a": 1.0000000000000002})
+
+
+def test_digests_and_seeds_are_the_same_for_ever():
+    # These values name files and decide random numbers of published results; a change breaks every old one.
+    assert canonical({"learning_rate": 0.1, "replica": 3}) == '{"learning_rate":0.1,"replica":3}'
+    assert digest({"learning_rate": 0.1, "replica": 3}) == "f3a5ff1c436a"
+    assert seed("weights", 3, {"learning_rate": 0.1}) == 5842114503705039323
+
+
+def test_not_finite_content_is_refused():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest({"a": float("nan")})
+
+
+def test_streams_replicas_and_points_have_seeds_of_their_own():
+    points = [None, {"learning_rate": 0.1}, {"learning_rate": 0.2}]
+    seeds = {seed(stream, replica, point) for stream in provenance.STREAMS for replica in range(5) for point in points}
+    assert len(seeds) == 4 * 5 * 3
+    assert all(0 <= value < 2**63 for value in seeds)
+
+
+def test_training_reaches_no_label_no_cube_and_no_configuration():
+    beyond = {"sgdphases.quantities", "sgdphases.storage.cube", "sgdphases.config", "sgdphases.tracking.store"}
+    assert "sgdphases.ensemble.sgd" in reachable("sgdphases.steps.train")
+    assert not beyond & reachable("sgdphases.steps.train")
+
+
+def test_registries_are_followed():
+    assert "sgdphases.figures.maps" in reachable("sgdphases.steps.draw")
+
+
+@pytest.fixture
+def copied_package(tmp_path, monkeypatch):
+    """A copy of the package whose code may be edited, and a function that gives fingerprints of it."""
+    copy = tmp_path / "sgdphases"
+    shutil.copytree(provenance.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "PACKAGE", copy)
+
+    def fresh(rule):
+        for cached in (provenance.reachable, provenance._parsed, provenance._tree):
+            cached.cache_clear()
+        return fingerprint(rule)
+
+    yield copy, fresh
+    monkeypatch.undo()
+    fresh("train")
+
+
+def test_fingerprints_change_with_code_and_not_with_words(copied_package):
+    copy, fresh = copied_package
+    before = {rule: fresh(rule) for rule in ("train", "measure", "merge", "fit", "draw")}
+    sgd = copy / "ensemble" / "sgd.py"
+    text = sgd.read_text()
+    sgd.write_text(text.replace('"""', '"""Another sentence. ', 1) + "\n# a comment\n")
+    assert fresh("train") == before["train"]
+    sgd.write_text(text + "\nCONSTANT = 1\n")
+    assert fresh("train") != before["train"]
+    sgd.write_text(text)
+    for edited, unchanged in {
+        "quantities.py": {"train"},
+        "figures/style.py": {"train", "measure", "merge", "fit"},
+        "fits/registry.py": {"train", "measure", "merge", "draw"},
+        "observables/signal.py": {"train", "draw"},
+        "tracking/store.py": set(before),
+    }.items():
+        path = copy / edited
+        text = path.read_text()
+        path.write_text(text + "\nCONSTANT = 1\n")
+        after = {rule: fresh(rule) for rule in before}
+        assert {rule for rule in before if after[rule] == before[rule]} >= unchanged, edited
+        path.write_text(text)

@@ -1,0 +1,84 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sgdphases.config import Card
+from sgdphases.shards import parts, points, shard_content
+
+QUICK = yaml.safe_load((Path(__file__).parents[1] / "workflow" / "experiments" / "dyson_quick.yaml").read_text())
+
+
+def card_with(**changes):
+    values = copy.deepcopy(QUICK)
+    for key, value in changes.items():
+        values["ensemble"][key] = value
+    return Card.model_validate(values)
+
+
+def rows(card):
+    """Every network of a card as (hyperparameters, replica, seeds), whatever the sharding."""
+    found = {}
+    for part in parts(card):
+        content = shard_content(card, part)
+        columns = content["networks"]
+        for row in zip(*columns.values(), strict=True):
+            named = dict(zip(columns, row, strict=True)) | {"batch_size": content["batch_size"]}
+            seeds = tuple(named.pop(key) for key in sorted(named) if key.startswith("seed_"))
+            found[tuple(sorted(named.items()))] = seeds
+    return found
+
+
+def test_every_network_stands_in_one_shard():
+    card = card_with()
+    assert sum(part.networks for part in parts(card)) == 12 * 12 * 10
+    assert len(rows(card)) == 12 * 12 * 10
+
+
+@pytest.mark.parametrize("job_axes", [[], ["init_scale"], ["learning_rate", "init_scale"], ["replica"]])
+def test_seeds_do_not_depend_on_the_sharding(job_axes):
+    assert rows(card_with(job_axes=job_axes)) == rows(card_with())
+
+
+def test_one_more_value_on_a_job_axis_adds_one_shard_and_keeps_the_rest():
+    grid = copy.deepcopy(QUICK["ensemble"]["grid"])
+    grid["learning_rate"].insert(3, 0.7)
+    before, after = {p.name for p in parts(card_with())}, {p.name for p in parts(card_with(grid=grid))}
+    assert before < after
+    assert len(after - before) == 1
+
+
+def test_order_of_values_and_neutral_values_change_no_digest():
+    grid = {key: values[::-1] for key, values in QUICK["ensemble"]["grid"].items()}
+    names = {part.name for part in parts(card_with())}
+    assert {part.name for part in parts(card_with(fixed={**QUICK["ensemble"]["fixed"], "momentum": 0.0}))} == names
+    assert {part.name for part in parts(card_with(checkpoint_seconds=5, threads=2))} == names
+    assert {part.name for part in parts(card_with(grid=grid))} == names
+
+
+def test_digests_see_what_decides_the_result():
+    names = {part.name for part in parts(card_with())}
+    for change in ({"steps": 2e5}, {"sampler": "reshuffle"}, {"dtype": "float32"}, {"replicas": 11}):
+        assert not names & {part.name for part in parts(card_with(**change))}, change
+
+
+def test_streams_are_shared_or_own():
+    shared = rows(card_with(streams={"task": "shared", "weights": "shared", "order": "shared", "noise": "shared"}))
+    own = rows(card_with(streams={"task": "own", "weights": "own", "order": "own", "noise": "own"}))
+    assert len(set(shared.values())) == 10
+    assert len(set(own.values())) == 1440
+
+
+def test_temperature_stands_in_for_a_rate():
+    card = card_with(grid={"temperature": [0.5, 1.0], "batch_size": [2, 8]}, fixed={}, job_axes=[])
+    found = {(p["batch_size"], p["learning_rate"]) for p in points(card.ensemble)}
+    assert found == {(2, 1.0), (2, 2.0), (8, 4.0), (8, 8.0)}
+    assert len(parts(card)) == 2
+    assert {part.points[0]["batch_size"] for part in parts(card)} == {2, 8}
+
+
+def test_star_of_points():
+    card = card_with(grid={}, points=[{"learning_rate": 1, "init_scale": 2}, {"learning_rate": 3}], job_axes=[])
+    assert [p["init_scale"] for p in points(card.ensemble)] == [2.0, 1.0]
+    assert len(parts(card)) == 1

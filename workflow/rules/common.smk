@@ -1,0 +1,69 @@
+# The configuration, checked, as the lists that the rules need. No physics, no hyperparameter.
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+from sgdphases.config import ConfigError
+from sgdphases.project import Project, datasets
+from sgdphases.provenance import fingerprint
+
+try:
+    PROJECT = Project(config, workflow.basedir)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+EXPERIMENTS = list(PROJECT.cards)
+DATA = PROJECT.config.data.directory
+
+# Jobs run with the interpreter that runs Snakemake, also when nothing is activated; an environment that
+# `--sdm conda` activates comes before it.
+shell.prefix(f'PATH="${{CONDA_PREFIX:+$CONDA_PREFIX/bin:}}{os.path.dirname(sys.executable)}:$PATH"; ')
+
+
+wildcard_constraints:
+    experiment="|".join(EXPERIMENTS),
+    dataset="|".join(datasets()),
+    shard="[0-9a-f]{12}",
+    fit="[a-z_]+",
+    figure="[a-z_0-9]+",
+
+
+def manifest_of(wildcards):
+    return PROJECT.manifest(wildcards.experiment)
+
+
+def threads_of(wildcards):
+    return PROJECT.threads(wildcards.experiment)
+
+
+def measured_of(wildcards):
+    return [f"results/{wildcards.experiment}/measured/{name}.nc" for name in PROJECT.parts(wildcards.experiment)]
+
+
+def fits_of(wildcards):
+    return [f"results/{wildcards.experiment}/fits/{fit}.nc" for fit in PROJECT.fits(wildcards.experiment)]
+
+
+def figures_of(wildcards):
+    return [f"results/{wildcards.experiment}/figures/{figure}.png" for figure in PROJECT.figures(wildcards.experiment)]
+
+
+def card_of(wildcards):
+    return PROJECT.paths[wildcards.experiment]
+
+
+def measures_of(wildcards):
+    return PROJECT.measures(wildcards.experiment)
+
+
+def layout_of(wildcards):
+    return PROJECT.layout(wildcards.experiment)
+
+
+def drawing_of(wildcards):
+    return PROJECT.drawing(wildcards.experiment, wildcards.figure)
+
+
+def claims_of(wildcards):
+    return PROJECT.claims(wildcards.experiment)

@@ -1,0 +1,20 @@
+# Data sets: fetched, verified, shared by all experiments.
+
+
+rule download:
+    output:
+        f"{DATA}/{{dataset}}.json",
+    log:
+        text="results/logs/download-{dataset}.log",
+        spool="results/logs/download-{dataset}.jsonl",
+    benchmark:
+        "results/benchmarks/download-{dataset}.tsv"
+    conda:
+        "../../envs/python.yaml"
+    params:
+        directory=DATA,
+        mirrors=[f"--mirrors {mirror}" for mirror in PROJECT.config.data.mirrors],
+    retries: 1
+    shell:
+        "python -m sgdphases.steps.download --dataset {wildcards.dataset} --directory {params.directory}"
+        " --manifest {output} {params.mirrors} --spool {log.spool} 2> {log.text}"

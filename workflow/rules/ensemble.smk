@@ -1,0 +1,81 @@
+# From a card to a cube: shards are resolved, trained, measured and merged.
+
+
+rule resolve:
+    output:
+        "results/{experiment}/shards/{shard}.json",
+    log:
+        "results/{experiment}/logs/resolve-{shard}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/resolve-{shard}.tsv"
+    conda:
+        "../../envs/python.yaml"
+    params:
+        card=card_of,
+    shell:
+        "python -m sgdphases.steps.resolve --card {params.card} --shard {wildcards.shard} --output {output} 2> {log}"
+
+
+rule train:
+    input:
+        shard="results/{experiment}/shards/{shard}.json",
+        data=manifest_of,
+    output:
+        "results/{experiment}/records/{shard}.nc",
+    log:
+        text="results/{experiment}/logs/train-{shard}.log",
+        spool="results/{experiment}/logs/train-{shard}.jsonl",
+    benchmark:
+        "results/{experiment}/benchmarks/train-{shard}.tsv"
+    conda:
+        "../../envs/python.yaml"
+    params:
+        code=fingerprint("train"),
+    threads: threads_of
+    shell:
+        "python -m sgdphases.steps.train --shard {input.shard} --records {output} --data {DATA}"
+        " --checkpoints results/{wildcards.experiment}/checkpoints/{wildcards.shard}-{params.code}"
+        " --threads {threads} --device {PROJECT.config.device} --spool {log.spool} 2> {log.text}"
+
+
+rule measure:
+    input:
+        records="results/{experiment}/records/{shard}.nc",
+        data=manifest_of,
+    output:
+        "results/{experiment}/measured/{shard}.nc",
+    log:
+        text="results/{experiment}/logs/measure-{shard}.log",
+        spool="results/{experiment}/logs/measure-{shard}.jsonl",
+    benchmark:
+        "results/{experiment}/benchmarks/measure-{shard}.tsv"
+    conda:
+        "../../envs/python.yaml"
+    params:
+        code=fingerprint("measure"),
+        card=card_of,
+        observables=measures_of,
+    threads: threads_of
+    shell:
+        "python -m sgdphases.steps.measure --records {input.records} --card {params.card} --measured {output}"
+        " --data {DATA} --threads {threads} --spool {log.spool} 2> {log.text}"
+
+
+rule merge:
+    input:
+        measured_of,
+    output:
+        "results/{experiment}/cube.nc",
+    log:
+        text="results/{experiment}/logs/merge.log",
+        spool="results/{experiment}/logs/merge.jsonl",
+    benchmark:
+        "results/{experiment}/benchmarks/merge.tsv"
+    conda:
+        "../../envs/python.yaml"
+    params:
+        code=fingerprint("merge"),
+        card=card_of,
+        layout=layout_of,
+    shell:
+        "python -m sgdphases.steps.merge --card {params.card} --cube {output} --spool {log.spool} {input} 2> {log.text}"

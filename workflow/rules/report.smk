@@ -1,0 +1,40 @@
+# Tracking: what the steps spooled, replayed into MLflow.
+
+
+rule store:
+    output:
+        "results/tracking/store.json",
+    log:
+        "results/logs/store.log",
+    benchmark:
+        "results/benchmarks/store.tsv"
+    conda:
+        "../../envs/python.yaml"
+    params:
+        uri=PROJECT.tracking_uri,
+        experiments=EXPERIMENTS,
+    shell:
+        "python -m sgdphases.steps.store --uri {params.uri} --stamp {output} --experiments {params.experiments} 2> {log}"
+
+
+rule track:
+    input:
+        store=ancient("results/tracking/store.json"),
+        cube="results/{experiment}/cube.nc",
+        claims="results/{experiment}/claims.csv",
+        figures=figures_of,
+    output:
+        "results/{experiment}/tracked.json",
+    log:
+        "results/{experiment}/logs/track.log",
+    benchmark:
+        "results/{experiment}/benchmarks/track.tsv"
+    conda:
+        "../../envs/python.yaml"
+    params:
+        uri=PROJECT.tracking_uri,
+        card=card_of,
+    shell:
+        "python -m sgdphases.steps.track --experiment {wildcards.experiment} --cube {input.cube}"
+        " --claims {input.claims} --figures {input.figures} --card {params.card}"
+        " --spools results/{wildcards.experiment}/logs --uri {params.uri} --stamp {output} 2> {log}"
