@@ -1,16 +1,18 @@
 # sgdphases: what can be asked of this folder. `make` alone lists it; every target creates the environment it needs.
 #
 # Variables: ARGS="..."       more words for Snakemake (run, fashion, report) or pytest (test)
-#            PYTHON=python3.12 the Python that .venv is made from, 3.11 or newer
+#            PYTHON=...       the Python that .venv is made from, 3.11 or newer
 #            CPU=1            a CPU-only build of PyTorch (remembered until `make clean` or CPU=0)
 #            TORCH_INDEX=...  the index or folder that build comes from, if not PyTorch's own
-#            WORKERS=2        tests run side by side; PORT=5000 where `make ui` listens
+#            WORKERS=2        how many tests run side by side
+#            URI=... PORT=... the tracking store that `make ui` opens, and where it listens
 
 .DEFAULT_GOAL := help
 .PHONY: help run test figures fashion ui report environment lock lint format clean
 
 WORKERS ?= 2
 PORT ?= 5000
+URI ?= results/tracking/mlflow.db
 
 # Other environments, activated or loaded as modules, must not leak into this one.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV CONDA_PREFIX
@@ -58,10 +60,8 @@ figures:  ## copy the chosen figures of the last run to docs/figures (instant)
 	cp $(EXPERIMENT_FIGURES) docs/figures/
 
 ui: $(STAMP)  ## browse the tracked runs on this machine (starts in about 10 seconds, stop with ctrl-c)
-	@printf 'make ui: MLflow on http://127.0.0.1:$(PORT), ready in about 10 seconds; stop it with ctrl-c.\n'
-	@test -f results/tracking/mlflow.db || { printf 'Nothing is tracked yet: type make run first.\n' >&2; exit 1; }
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(PY) -m mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
-	  --allowed-hosts 'localhost:*,127.0.0.1:*' --backend-store-uri sqlite:///results/tracking/mlflow.db $(ARGS)
+	@printf 'make ui: opens MLflow on 127.0.0.1, port $(PORT) or the next free one, in about 10 seconds; ctrl-c ends it.\n'
+	$(PY) -m sgdphases.tracking.serve --uri '$(URI)' --port $(PORT)
 
 report: $(STAMP)  ## one HTML page with figures, captions and claims (half a minute, after make run)
 	@printf 'make report: writes results/report.html from what make run left; about half a minute.\n'

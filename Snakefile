@@ -14,7 +14,7 @@ include: "workflow/rules/report.smk"
 
 
 rule all:
+    default_target: True
     input:
         "results/claims.csv",
         expand("results/{experiment}/tracked.json", experiment=EXPERIMENTS),
-    default_target: True

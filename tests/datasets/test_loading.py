@@ -1,5 +1,3 @@
-import os
-
 import numpy as np
 import pytest
 
@@ -93,8 +91,6 @@ def test_unknown_parameter():
 
 @pytest.fixture(scope="module")
 def genuine(tmp_path_factory):
-    if not os.environ.get("SGDPHASES_MIRROR"):
-        pytest.skip("SGDPHASES_MIRROR is not set: the genuine Fashion-MNIST files are needed")
     directory = tmp_path_factory.mktemp("data")
     return make_ready("fashion_mnist", directory), directory
 
@@ -104,6 +100,7 @@ def fashion(directory, seed=0, **parameters):
     return load(dataset, widths=[784, 10], trained=[True], activation="tanh", seed=seed, directory=directory)
 
 
+@pytest.mark.mirror
 def test_genuine_fashion_mnist(genuine):
     manifest, directory = genuine
     assert [file["bytes"] for file in manifest["files"]] == [26421880, 29515, 4422102, 5148]
@@ -118,6 +115,7 @@ def test_genuine_fashion_mnist(genuine):
     assert task.inputs.std(dtype=np.float64) == pytest.approx(0.3530, abs=5e-5)
 
 
+@pytest.mark.mirror
 def test_genuine_fashion_mnist_subsets(genuine):
     full = fashion(genuine[1])
     fixed = fashion(genuine[1], samples=1000)

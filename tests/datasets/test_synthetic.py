@@ -61,6 +61,11 @@ def test_matrices_have_variance_one_over_fan_in(layer, fan_in):
     )  # Gaussian, not merely of that variance
 
 
+def test_every_layer_has_its_own_numbers():
+    entries = np.stack([layer_matrix(1, layer, (50,) * 4).ravel() for layer in range(3)])
+    assert np.abs(np.corrcoef(entries) - np.eye(3)).max() < 4 / 50
+
+
 def test_inputs_are_standard_normal():
     inputs = teacher_student({"samples": 40_000}, **PAPER, seed=2).inputs
     assert np.abs(inputs.mean(0)).max() < 4 / np.sqrt(len(inputs))

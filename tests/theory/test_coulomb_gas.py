@@ -137,6 +137,25 @@ def test_teacher_student_slopes_tend_to_the_continuous_limit():
     assert coulomb_gas.degenerate_level_spacing(width) == pytest.approx(np.sqrt(np.pi * 0.1 * 0.01 / 16))
 
 
+@pytest.mark.parametrize(("rate", "size"), [(0.1, 4), (0.7, 3), (0.5, 16)])
+def test_exact_teacher_student_slope_solves_the_second_moments(rate, size):
+    """Fixed point of E[δ⊗δ] as a linear system, with the fourth moments of Gaussian inputs spelled out."""
+    one = np.eye(2)
+    # E[C_ab C_cd] of the covariance of `size` unit Gaussian inputs.
+    pairs = np.einsum("ac,bd->abcd", one, one) + np.einsum("ad,bc->abcd", one, one)
+    squares = np.einsum("ab,cd->abcd", one, one) + pairs / size
+    mixed = np.einsum("ab,cd->abcd", one, one)
+    # M = 1 − αC acts from the right on both factors: E[M_bj M_dl].
+    step = (1 - 2 * rate) * mixed + rate**2 * squares
+    growth = np.einsum("ai,ck,bjdl->ijklabcd", one, one, step).reshape(16, 16)
+    # Per-sample symmetric noise, off-diagonal variance 1 and diagonal 2: E[a_ij a_kl].
+    noise = np.einsum("ik,jl->ijkl", one, one) + np.einsum("il,jk->ijkl", one, one)
+    moments = np.linalg.solve(np.eye(16) - growth, rate**2 / size * noise.reshape(16)).reshape(2, 2, 2, 2)
+    split = (moments[0, 1, 0, 1] + moments[0, 1, 1, 0]) / 2
+    expected = coulomb_gas.off_diagonal_level_spacing(split) / np.sqrt(rate / size)
+    assert coulomb_gas.exact_teacher_student_spacing_slope(rate, size) == pytest.approx(expected, rel=1e-12)
+
+
 def test_lattice_kernel():
     size, mass = 8, 1.3
     chain = (mass**2 + 2) * np.eye(size) - np.roll(np.eye(size), 1, axis=0) - np.roll(np.eye(size), -1, axis=0)

@@ -7,7 +7,7 @@ from sgdphases.theory import criterion, dyson
 
 
 def naive_repulsion(v, off):
-    """The sum as the dossier of the release writes it, with indices from 1; `off` is the slip of the second index."""
+    """The sum term by term, with indices from 1; `off` is the slip of the second index."""
     size = len(v)
 
     def entry(i, j):
@@ -152,4 +152,6 @@ def test_boundaries_are_power_laws_above_a_plateau():
     line = criterion.criterion_boundary_temperature(scale)
     assert np.log(line[-1] / line[-2]) / np.log(16) == pytest.approx(1.07)
     assert line[0] == line[1] == 0.65
-    assert np.log(np.divide(*criterion.spread_boundary_temperature(scale[[-1, -2]]))) / np.log(16) == pytest.approx(0.55)
+    assert np.log(np.divide(*criterion.spread_boundary_temperature(scale[[-1, -2]]))) / np.log(16) == pytest.approx(
+        0.55
+    )

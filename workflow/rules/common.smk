@@ -16,9 +16,9 @@ except ConfigError as error:
 EXPERIMENTS = list(PROJECT.cards)
 DATA = PROJECT.config.data.directory
 
-# Jobs run with the interpreter that runs Snakemake, also when nothing is activated; an environment that
-# `--sdm conda` activates comes before it.
-shell.prefix(f'PATH="${{CONDA_PREFIX:+$CONDA_PREFIX/bin:}}{os.path.dirname(sys.executable)}:$PATH"; ')
+# Jobs run with the interpreter that runs Snakemake, also when nothing is activated; `--sdm` brings its own.
+if not workflow.deployment_settings.deployment_method:
+    shell.prefix(f'PATH="{os.path.dirname(sys.executable)}:$PATH"; ')
 
 
 wildcard_constraints:
@@ -38,15 +38,24 @@ def threads_of(wildcards):
 
 
 def measured_of(wildcards):
-    return [f"results/{wildcards.experiment}/measured/{name}.nc" for name in PROJECT.parts(wildcards.experiment)]
+    return [
+        f"results/{wildcards.experiment}/measured/{name}.nc"
+        for name in PROJECT.parts(wildcards.experiment)
+    ]
 
 
 def fits_of(wildcards):
-    return [f"results/{wildcards.experiment}/fits/{fit}.nc" for fit in PROJECT.fits(wildcards.experiment)]
+    return [
+        f"results/{wildcards.experiment}/fits/{fit}.nc"
+        for fit in PROJECT.fits(wildcards.experiment)
+    ]
 
 
 def figures_of(wildcards):
-    return [f"results/{wildcards.experiment}/figures/{figure}.png" for figure in PROJECT.figures(wildcards.experiment)]
+    return [
+        f"results/{wildcards.experiment}/figures/{figure}.png"
+        for figure in PROJECT.figures(wildcards.experiment)
+    ]
 
 
 def card_of(wildcards):

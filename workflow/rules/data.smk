@@ -9,12 +9,12 @@ rule download:
         spool="results/logs/download-{dataset}.jsonl",
     benchmark:
         "results/benchmarks/download-{dataset}.tsv"
+    retries: 1
     conda:
         "../../envs/python.yaml"
     params:
-        directory=DATA,
+        directory=subpath(output[0], parent=True),
         mirrors=[f"--mirrors {mirror}" for mirror in PROJECT.config.data.mirrors],
-    retries: 1
     shell:
         "python -m sgdphases.steps.download --dataset {wildcards.dataset} --directory {params.directory}"
         " --manifest {output} {params.mirrors} --spool {log.spool} 2> {log.text}"

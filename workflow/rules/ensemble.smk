@@ -29,13 +29,17 @@ rule train:
         "results/{experiment}/benchmarks/train-{shard}.tsv"
     conda:
         "../../envs/python.yaml"
+    threads: threads_of
+    resources:
+        # Not a parameter: where a shard trains is no reason to train it again.
+        device=PROJECT.config.device,
     params:
         code=fingerprint("train"),
-    threads: threads_of
+        data=subpath(input.data, parent=True),
     shell:
-        "python -m sgdphases.steps.train --shard {input.shard} --records {output} --data {DATA}"
+        "python -m sgdphases.steps.train --shard {input.shard} --records {output} --data {params.data}"
         " --checkpoints results/{wildcards.experiment}/checkpoints/{wildcards.shard}-{params.code}"
-        " --threads {threads} --device {PROJECT.config.device} --spool {log.spool} 2> {log.text}"
+        " --threads {threads} --device {resources.device} --spool {log.spool} 2> {log.text}"
 
 
 rule measure:
@@ -51,14 +55,15 @@ rule measure:
         "results/{experiment}/benchmarks/measure-{shard}.tsv"
     conda:
         "../../envs/python.yaml"
+    threads: threads_of
     params:
         code=fingerprint("measure"),
         card=card_of,
         observables=measures_of,
-    threads: threads_of
+        data=subpath(input.data, parent=True),
     shell:
         "python -m sgdphases.steps.measure --records {input.records} --card {params.card} --measured {output}"
-        " --data {DATA} --threads {threads} --spool {log.spool} 2> {log.text}"
+        " --data {params.data} --threads {threads} --spool {log.spool} 2> {log.text}"
 
 
 rule merge:

@@ -14,7 +14,7 @@ rule store:
         uri=PROJECT.tracking_uri,
         experiments=EXPERIMENTS,
     shell:
-        "python -m sgdphases.steps.store --uri {params.uri} --stamp {output} --experiments {params.experiments} 2> {log}"
+        "python -m sgdphases.steps.store --uri {params.uri:q} --stamp {output} --experiments {params.experiments} 2> {log}"
 
 
 rule track:
@@ -37,4 +37,4 @@ rule track:
     shell:
         "python -m sgdphases.steps.track --experiment {wildcards.experiment} --cube {input.cube}"
         " --claims {input.claims} --figures {input.figures} --card {params.card}"
-        " --spools results/{wildcards.experiment}/logs --uri {params.uri} --stamp {output} 2> {log}"
+        " --spools results/{wildcards.experiment}/logs --uri {params.uri:q} --stamp {output} 2> {log}"

@@ -1,11 +1,14 @@
 """A claim as data, what it needs, and the honest verdict."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
+
+from sgdphases.storage.temperature import on_temperature
 
 COLUMNS = (
     "claim",
@@ -24,6 +27,10 @@ COLUMNS = (
 )
 
 Fits = Mapping[str, xr.Dataset]
+Row = dict[str, Any]
+
+NO_AXES = frozenset({"replica", "step", "mode", "layer"})
+"""Dimensions of a cube that are no axes of its grid."""
 
 
 class NotReached(Exception):
@@ -36,12 +43,13 @@ class Tolerance:
 
     Attributes:
         kind: "absolute" (|m - e| <= value), "relative" (|m/e - 1| <= value), "factor" (max(m/e, e/m) <= value),
-            "range" (value <= m <= upper), "above" (m >= value) or "below" (m <= value).
+            "offset" (value <= m - e <= upper), "range" (value <= m <= upper), "above" (m >= value) or "below"
+            (m <= value).
         value: The number.
-        upper: Upper end of a range.
+        upper: Upper end of a range or an offset.
     """
 
-    kind: Literal["absolute", "relative", "factor", "range", "above", "below"]
+    kind: Literal["absolute", "relative", "factor", "offset", "range", "above", "below"]
     value: float
     upper: float = math.inf
 
@@ -49,28 +57,26 @@ class Tolerance:
         """Whether the measured value passes; a value that is not finite does not."""
         if not math.isfinite(measured):
             return False
-        if self.kind == "absolute":
-            return abs(measured - expected) <= self.value
-        if self.kind == "relative":
-            return abs(measured / expected - 1) <= self.value
-        if self.kind == "factor":
-            return measured > 0 and abs(math.log(measured / expected)) <= math.log(self.value)
-        if self.kind == "above":
-            return measured >= self.value
-        if self.kind == "below":
-            return measured <= self.value
-        return self.value <= measured <= self.upper
+        return {
+            "absolute": lambda: abs(measured - expected) <= self.value,
+            "relative": lambda: abs(measured / expected - 1) <= self.value,
+            "factor": lambda: measured > 0 and abs(math.log(measured / expected)) <= math.log(self.value),
+            "offset": lambda: self.value <= measured - expected <= self.upper,
+            "range": lambda: self.value <= measured <= self.upper,
+            "above": lambda: measured >= self.value,
+            "below": lambda: measured <= self.value,
+        }[self.kind]()
 
     def __str__(self) -> str:
-        text = {
+        return {
             "absolute": f"±{self.value:g}",
             "relative": f"±{100 * self.value:g} %",
             "factor": f"×/÷ {self.value:g}",
+            "offset": f"{self.value:+g} to {self.upper:+g}",
+            "range": f"[{self.value:g}, {self.upper:g}]",
             "above": f"≥ {self.value:g}",
             "below": f"≤ {self.value:g}",
-            "range": f"[{self.value:g}, {self.upper:g}]",
-        }
-        return text[self.kind]
+        }[self.kind]
 
 
 @dataclass(frozen=True)
@@ -78,35 +84,63 @@ class Needs:
     """What an experiment must have so that a claim can be judged on it.
 
     Attributes:
-        dataset: Data set that the claim is about.
+        dataset: Data set that the claim is about; None: any.
+        axes: Axes of the grid (the temperature stands for the learning rate at one batch size); None: any.
         least_steps: Shortest schedule.
+        most_steps: Longest schedule, of claims about a state at a given time.
         least_replicas: Fewest replicas.
         spans: Coordinate to values that must be among the grid's.
+        variables: What the cube must hold.
         fits: Fits that must have been made.
     """
 
-    dataset: str = "teacher_student"
+    dataset: str | None = "teacher_student"
+    axes: tuple[str, ...] | None = ("init_scale", "temperature")
     least_steps: int = 0
+    most_steps: int | None = None
     least_replicas: int = 1
     spans: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    variables: tuple[str, ...] = ()
     fits: tuple[str, ...] = ()
 
     def missing(self, cube: xr.Dataset, fits: Fits) -> str:
         """What an experiment lacks, in words; empty if nothing."""
-        lacks = []
-        if cube.attrs.get("dataset") != self.dataset:
-            lacks.append(f"data set {self.dataset}, has {cube.attrs.get('dataset')}")
-        if int(cube["step"][-1]) < self.least_steps:
-            lacks.append(f"{self.least_steps:g} steps, has {int(cube['step'][-1]):g}")
+        return "; ".join([*self._kind(cube, fits), *self._size(cube)])
+
+    def only_size(self, cube: xr.Dataset, fits: Fits) -> bool:
+        """Whether the experiment is of the right kind, and at most its schedule or its replicas do not suffice."""
+        return not self._kind(cube, fits)
+
+    def beyond(self, cube: xr.Dataset) -> bool:
+        """Whether the claim is about another schedule than the experiment's."""
+        last = int(cube["step"][-1])
+        return last < self.least_steps or (self.most_steps is not None and last > self.most_steps)
+
+    def _size(self, cube: xr.Dataset) -> list[str]:
+        lacks, last = [], int(cube["step"][-1])
+        if last < self.least_steps:
+            lacks.append(f"{self.least_steps:.0e} steps, has {last:.3g}")
+        if self.most_steps is not None and last > self.most_steps:
+            lacks.append(f"at most {self.most_steps:.0e} steps, has {last:.3g}")
         if cube.sizes["replica"] < self.least_replicas:
             lacks.append(f"{self.least_replicas} replicas, has {cube.sizes['replica']}")
+        return lacks
+
+    def _kind(self, cube: xr.Dataset, fits: Fits) -> list[str]:
+        if self.dataset is not None and cube.attrs.get("dataset") != self.dataset:
+            return [f"data set {self.dataset}, has {cube.attrs.get('dataset')}"]
+        have = sorted(set(on_temperature(cube).dims) - NO_AXES) if "temperature" in cube.coords else []
+        if self.axes is not None and have != sorted(self.axes):
+            return [f"the axes {', '.join(sorted(self.axes))}, has {', '.join(map(str, have)) or 'none'}"]
+        lacks = []
         for name, values in self.spans.items():
-            have = set(cube[name].values.ravel().tolist()) if name in cube.coords else set()
-            absent = [value for value in values if value not in have]
+            grid = cube[name].values.ravel() if name in cube.coords else np.empty(0)
+            absent = [value for value in values if not np.isclose(grid, value, rtol=1e-6, atol=0).any()]
             if absent:
                 lacks.append(f"{name} {', '.join(f'{value:g}' for value in absent)}")
+        lacks.extend(f"observable {name}" for name in self.variables if name not in cube)
         lacks.extend(f"fit {name}" for name in self.fits if name not in fits)
-        return "; ".join(lacks)
+        return lacks
 
 
 @dataclass(frozen=True)
@@ -130,6 +164,7 @@ class Claim:
         tolerance: How far from it still passes.
         needs: Conditions on the experiment.
         measure: From cube and fits to a measurement; raises `NotReached` where it cannot.
+        stricter: Tolerances that hold instead from so many steps on.
     """
 
     name: str
@@ -139,51 +174,154 @@ class Claim:
     tolerance: Tolerance
     needs: Needs
     measure: Callable[[xr.Dataset, Fits], Measurement]
+    stricter: Mapping[int, Tolerance] = field(default_factory=dict)
+
+    def tolerance_at(self, steps: int) -> Tolerance:
+        """The tolerance of a schedule."""
+        reached = [least for least in self.stricter if least <= steps]
+        return self.stricter[max(reached)] if reached else self.tolerance
 
 
-def judge(claim: Claim, paper: str, cube: xr.Dataset, fits: Fits) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Statement:
+    """A numbered claim: one claim, or a list of them that stands or falls together.
+
+    Attributes:
+        name: "dyson-03".
+        quantity: What is claimed, in words.
+        parts: The claim, or the elements of the list.
+    """
+
+    name: str
+    quantity: str
+    parts: tuple[Claim, ...]
+
+
+def single(claim: Claim) -> Statement:
+    """A statement of one claim."""
+    return Statement(claim.name, claim.quantity, (claim,))
+
+
+def listed(name: str, quantity: str, parts: Iterable[Claim]) -> Statement:
+    """A statement whose parts are numbered, their quantities completed by its own.
+
+    Args:
+        name: "dyson-03".
+        quantity: What is claimed, in words.
+        parts: Claims without a name, their quantities saying which element they are.
+
+    Returns:
+        The statement.
+    """
+    numbered = (
+        replace(part, name=f"{name}.{place}", quantity=f"{quantity}: {part.quantity}")
+        for place, part in enumerate(parts, 1)
+    )
+    return Statement(name, quantity, tuple(numbered))
+
+
+def judge(claim: Claim, paper: str, cube: xr.Dataset, fits: Fits) -> Row:
     """Hold one claim against one experiment.
 
     Returns:
-        A row of claims.csv with the keys `COLUMNS`. The verdict is "pass", "fail", or "not_measured" with the reason.
+        A row of claims.csv with the keys `COLUMNS`. The verdict is "pass", "fail", or "not_measured" with the reason;
+        where only the schedule or the number of replicas is too small, the reason also says what is seen so far.
     """
-    row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
-    row |= {
-        "claim": claim.name,
-        "paper": paper,
+    tolerance = claim.tolerance_at(int(cube["step"][-1]))
+    row = _row(claim.name, paper, claim.quantity, cube) | {
         "source": claim.source,
-        "quantity": claim.quantity,
-        "expected": claim.expected,
-        "tolerance": str(claim.tolerance),
-        "experiment": cube.attrs["experiment"],
-        "steps": int(cube["step"][-1]),
-        "replicas": cube.sizes["replica"],
+        "expected": "" if math.isnan(claim.expected) else claim.expected,
+        "tolerance": str(tolerance),
     }
     reason = claim.needs.missing(cube, fits)
     if reason:
-        return row | {"verdict": "not_measured", "reason": f"needs {reason}"}
+        return row | {"verdict": "not_measured", "reason": f"needs {reason}{_preview(claim, cube, fits)}"}
     try:
         found = claim.measure(cube, fits)
     except NotReached as error:
         return row | {"verdict": "not_measured", "reason": str(error)}
-    verdict = "pass" if claim.tolerance.holds(found.value, claim.expected) else "fail"
-    return row | {"measured": found.value, "error": found.error, "verdict": verdict, "reason": found.remark}
+    verdict = "pass" if tolerance.holds(found.value, claim.expected) else "fail"
+    error = found.error if math.isfinite(found.error) else ""
+    return row | {"measured": found.value, "error": error, "verdict": verdict, "reason": found.remark}
 
 
-def summary(name: str, quantity: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """One row for a claim that is a list: it passes if every element passes.
+def graded(statements: Iterable[Statement], paper: str, cube: xr.Dataset, fits: Fits) -> list[Row]:
+    """Hold statements against one experiment.
 
-    The measured value is the share of elements that pass among those that were measured.
+    Args:
+        statements: The paper's.
+        paper: Citation key.
+        cube: The experiment's cube.
+        fits: Its fits by name.
+
+    Returns:
+        Rows of claims.csv: one for a statement of one claim; for a list one for every element, then a summary.
+    """
+    rows: list[Row] = []
+    for statement in statements:
+        parts = [judge(claim, paper, cube, fits) for claim in statement.parts]
+        rows += parts
+        if len(parts) > 1:
+            beyond = {claim.name for claim in statement.parts if claim.needs.beyond(cube)}
+            rows.append(summary(statement, parts, paper, cube, beyond=beyond))
+    return rows
+
+
+def summary(statement: Statement, rows: list[Row], paper: str, cube: xr.Dataset, *, beyond: Iterable[str] = ()) -> Row:
+    """One row for a claim that is a list.
+
+    It fails if an element fails, and passes if every element passes that is about this schedule. What is about another
+    schedule is named; anything else that is not measured leaves the whole not measured.
+
+    Args:
+        statement: The claim.
+        rows: The rows of its elements.
+        paper: Citation key.
+        cube: The experiment's cube.
+        beyond: Elements that are about another schedule.
+
+    Returns:
+        The row; its measured value is the share of the measured elements that pass.
     """
     measured = [row for row in rows if row["verdict"] != "not_measured"]
     failed = [row["claim"] for row in measured if row["verdict"] == "fail"]
-    row = {**rows[0], "claim": name, "quantity": quantity, "expected": 1.0, "tolerance": "all", "error": ""}
+    lacking = [row["claim"] for row in rows if row["verdict"] == "not_measured"]
+    row = _row(statement.name, paper, statement.quantity, cube)
+    row |= {"source": rows[0]["source"], "expected": 1.0, "tolerance": "all"}
     if not measured:
-        return row | {"measured": "", "verdict": "not_measured", "reason": rows[0]["reason"]}
+        return row | {"verdict": "not_measured", "reason": rows[0]["reason"]}
     share = 1 - len(failed) / len(measured)
+    count = f"{len(measured) - len(failed)} of {len(rows)} pass"
+    absent = f"; not measured: {', '.join(lacking)}" if lacking else ""
     if failed:
-        return row | {"measured": share, "verdict": "fail", "reason": f"fails at {', '.join(failed)}"}
-    if len(measured) < len(rows):
-        lacking = len(rows) - len(measured)
-        return row | {"measured": share, "verdict": "not_measured", "reason": f"{lacking} of {len(rows)} not measured"}
-    return row | {"measured": share, "verdict": "pass", "reason": f"{len(rows)} of {len(rows)} pass"}
+        reason = f"{count}; fails at {', '.join(failed)}{absent}"
+        return row | {"measured": share, "verdict": "fail", "reason": reason}
+    if set(lacking) <= set(beyond):
+        absent = f"; of another schedule: {', '.join(lacking)}" if lacking else ""
+        return row | {"measured": share, "verdict": "pass", "reason": f"{count}{absent}"}
+    return row | {"verdict": "not_measured", "reason": f"{count}{absent}"}
+
+
+def _row(name: str, paper: str, quantity: str, cube: xr.Dataset) -> Row:
+    return dict.fromkeys(COLUMNS, "") | {
+        "claim": name,
+        "paper": paper,
+        "quantity": quantity,
+        "experiment": cube.attrs["experiment"],
+        "steps": int(cube["step"][-1]),
+        "replicas": cube.sizes["replica"],
+    }
+
+
+def _preview(claim: Claim, cube: xr.Dataset, fits: Fits) -> str:
+    """What the claim's quantity is so far, where only schedule or replicas are lacking."""
+    if not claim.needs.only_size(cube, fits):
+        return ""
+    try:
+        found = claim.measure(cube, fits)
+    except NotReached:
+        return ""
+    if not math.isfinite(found.value):
+        return ""
+    spread = f" ± {found.error:.1g}" if math.isfinite(found.error) else ""
+    return f" (so far {found.value:.3g}{spread})"

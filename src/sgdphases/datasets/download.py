@@ -229,6 +229,7 @@ def _write(response: requests.Response, part: Path, offset: int) -> None:
                 bar.update(target.write(chunk))
         finally:
             _flush(target)
+    # urllib3 before version 2 does not notice by itself.
     if total is not None and _size(part) != total:
         raise _InterruptedTransferError(f"the body ended at {_size(part)} of {total} bytes")
 

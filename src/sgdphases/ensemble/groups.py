@@ -38,6 +38,7 @@ class Group(ABC):
         self.shard, self.rows, self.names = shard, rows, tuple(names)
         self.device, self.alone = device, alone
         self.tensors: dict[str, torch.Tensor] = {}
+        self.kept: dict[str, torch.Tensor] = {}
 
     @property
     def places(self) -> np.ndarray:
@@ -49,23 +50,33 @@ class Group(ABC):
         return self.shard.networks[name][self.places]
 
     def load(self, state: State) -> None:
-        """Take the networks' arrays from the state to the device; those that have diverged stay behind."""
+        """Take the networks' arrays from the state to the device; those that have diverged stay behind.
+
+        All lasting memory is taken here, so that a device too small says so before anything has moved.
+        """
         self.rows = self.rows[state.alive[self.rows]]
         if len(self.rows):
             places = self.places
-            self.tensors = {
-                name: torch.tensor(state.arrays[name][places], device=self.device) for name in self.names
-            }
+            self.tensors = {name: self.lay(name, state.arrays[name][places]) for name in self.names}
+            self.kept = {name: torch.empty_like(tensor) for name, tensor in self.tensors.items()}
             self.build()
 
     def save(self, state: State) -> None:
         """Bring the networks' arrays back to the state."""
         for name, tensor in self.tensors.items():
-            state.arrays[name][self.rows] = tensor[: len(self.rows)].cpu().numpy()
+            state.arrays[name][self.rows] = self.unlay(name, tensor[: len(self.rows)])
+
+    def lay(self, name: str, array: np.ndarray) -> torch.Tensor:
+        """A tensor of this group from rows of one of the state's arrays."""
+        return torch.tensor(array, device=self.device)
+
+    def unlay(self, name: str, tensor: torch.Tensor) -> np.ndarray:
+        """The inverse of `lay`."""
+        return tensor.cpu().numpy()
 
     def release(self) -> None:
         """Give the device's memory back."""
-        self.tensors = {}
+        self.tensors, self.kept = {}, {}
         self.drop()
 
     def advance(self, state: State, stop: int, *, accumulate: bool) -> None:
@@ -79,10 +90,10 @@ class Group(ABC):
         step = state.step
         while step < stop and len(self.rows):
             end = min(stop, step + WINDOW)
-            before = {name: tensor.clone() for name, tensor in self.tensors.items()}
+            _copy(self.tensors, self.kept)
             self.window(step, end, accumulate=accumulate)
             if not bool(self.sound().all()):
-                self._restore(before)
+                _copy(self.kept, self.tensors)
                 self._look(state, step, end, accumulate=accumulate)
             step = end
 
@@ -90,27 +101,23 @@ class Group(ABC):
         """Go through a window step by step, and bury what diverges in it."""
         dead = torch.zeros(len(self.places), dtype=torch.bool, device=self.device)
         for step in range(start, stop):
-            before = {name: tensor.clone() for name, tensor in self.tensors.items()}
+            _copy(self.tensors, self.kept)
             self.window(step, step + 1, accumulate=accumulate)
             fresh = ~self.sound() & ~dead
             dead |= fresh
             for place in np.flatnonzero(fresh[: len(self.rows)].cpu().numpy()):
                 row = self.rows[place]
                 state.diverged_at[row] = step + 1
-                for name, tensor in before.items():
-                    state.arrays[name][row] = tensor[place].cpu().numpy()
-        self.save_alive(state)
+                for name, tensor in self.kept.items():
+                    state.arrays[name][row] = self.unlay(name, tensor[place : place + 1])[0]
+        self._save_alive(state)
         self.load(state)
 
-    def save_alive(self, state: State) -> None:
+    def _save_alive(self, state: State) -> None:
         """Bring back the arrays of the networks that have not diverged."""
         kept = np.flatnonzero(state.alive[self.rows])
         for name, tensor in self.tensors.items():
-            state.arrays[name][self.rows[kept]] = tensor[: len(self.rows)].cpu().numpy()[kept]
-
-    def _restore(self, before: dict[str, torch.Tensor]) -> None:
-        for name, tensor in before.items():
-            self.tensors[name].copy_(tensor)
+            state.arrays[name][self.rows[kept]] = self.unlay(name, tensor[: len(self.rows)])[kept]
 
     @abstractmethod
     def build(self) -> None:
@@ -143,3 +150,8 @@ def finite_rows(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
         finite = torch.isfinite(tensor).flatten(1).all(dim=1)
         verdict = finite if verdict is None else verdict & finite
     return verdict
+
+
+def _copy(source: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> None:
+    for name, tensor in source.items():
+        target[name].copy_(tensor)

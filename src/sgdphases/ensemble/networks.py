@@ -151,7 +151,9 @@ def slope(preactivation: torch.Tensor, activation: str) -> torch.Tensor:
     raise ValueError(f"activation {activation!r} is unknown")
 
 
-def activate_in_place(flat: torch.Tensor, flat_slope: torch.Tensor | None, activation: str) -> None:
+def activate_in_place(
+    flat: torch.Tensor, flat_slope: torch.Tensor | None, activation: str, one: torch.Tensor
+) -> None:
     """Turn preactivations into activations where they lie, and write the slopes beside them.
 
     Both are whole padded buffers: elementwise functions must meet no ragged end, see `buffers.Buffer`.
@@ -160,12 +162,13 @@ def activate_in_place(flat: torch.Tensor, flat_slope: torch.Tensor | None, activ
         flat: Preactivations, overwritten.
         flat_slope: Where f'(z) goes; None if it is not needed.
         activation: tanh, relu, erf or linear; the slope of linear is not written, since it is 1.
+        one: The number 1 as a tensor without dimensions (a Python number costs more than the subtraction).
     """
     if activation == "tanh":
         flat.tanh_()
         if flat_slope is not None:
             torch.mul(flat, flat, out=flat_slope)
-            flat_slope.neg_().add_(1)
+            torch.sub(one, flat_slope, out=flat_slope)
     elif activation == "relu":
         flat.relu_()
         if flat_slope is not None:

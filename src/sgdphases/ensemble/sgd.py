@@ -4,6 +4,8 @@ v <- momentum * v - (gradient + weight_decay * w + noise); w <- w + learning_rat
 not on biases. Without momentum, decay and noise this is w <- w - learning_rate * gradient, and the learning rate is
 multiplied into the deltas, so that one batched product updates a layer.
 
+Networks too large to lie side by side are stepped alone, with the learning rate and its like as plain numbers.
+
 Every elementwise operation here either rounds once or runs on whole padded buffers, and every product is one small
 matrix product per network on one thread: so a network's bits do not depend on its neighbours.
 """
@@ -30,29 +32,35 @@ class Layer:
 
     Attributes:
         number: The layer's number.
-        weights: (rows, out, in).
+        weights: (rows, out, in); maybe a view of `stored`.
+        stored: The weights as they lie in memory: (rows, out, in), or (rows, in, out) if `turned`.
         inputs: Its input of the current batch, (rows, batch, in).
         outputs: Preactivations, then activations; of the last layer outputs, then deltas.
         slopes: f'(z); None where nothing below needs it or it is 1.
-        deltas: Derivatives by the preactivations, in `outputs` for the last layer; None if nothing needs them.
+        deltas: Derivatives by the preactivations, in `outputs` for the last layer.
         bias: (rows, 1, out), or None.
-        scratch: A gradient, (rows, out, in); None for frozen layers.
+        scratch: A gradient, shaped like `stored`; None for frozen layers.
+        turned: Whether `stored` has the inputs before the outputs.
     """
 
     number: int
     weights: torch.Tensor
+    stored: torch.Tensor
     inputs: torch.Tensor
     outputs: Buffer
+    deltas: Buffer
     slopes: Buffer | None = None
-    deltas: Buffer | None = None
     bias: torch.Tensor | None = None
     scratch: torch.Tensor | None = None
+    turned: bool = False
     transposed: torch.Tensor = field(init=False)
-    transposed_deltas: torch.Tensor | None = field(init=False)
+    left: torch.Tensor = field(init=False)
+    right: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self.transposed = self.weights.transpose(1, 2)
-        self.transposed_deltas = None if self.deltas is None else self.deltas.view.transpose(1, 2)
+        left, right = (self.inputs, self.deltas.view) if self.turned else (self.deltas.view, self.inputs)
+        self.left, self.right = left.transpose(1, 2), right
 
 
 class GradientGroup(Group):
@@ -106,10 +114,25 @@ class GradientGroup(Group):
             name: self._constant(columns[name])
             for name in ("learning_rate", "momentum", "weight_decay", "output_scale")
         }
+        self.numbers = {name: float(columns[name][0]) for name in self.constants}
+        self.single = self.alone and len(self.places) == 1
         self.layers = self._layers()
+        self.one = torch.ones((), dtype=self._dtype, device=self.device)
         self.ones = torch.ones((len(self.places), 1, shard.batch_size), dtype=self._dtype, device=self.device)
         self.worst = torch.zeros(len(self.places), dtype=torch.float64, device=self.device)
         self.noise = SymmetricNoise(shard, self.places, self.device) if self.has["noise_scale"] else None
+
+    def lay(self, name: str, array: np.ndarray) -> torch.Tensor:
+        """A tensor of this group; matrices of large networks are turned, for which the forward product is faster."""
+        tensor = super().lay(name, array)
+        return tensor.transpose(1, 2).contiguous() if self._turns(name) else tensor
+
+    def unlay(self, name: str, tensor: torch.Tensor) -> np.ndarray:
+        """The inverse of `lay`."""
+        return super().unlay(name, tensor.transpose(1, 2) if self._turns(name) else tensor)
+
+    def _turns(self, name: str) -> bool:
+        return self.alone and name.startswith(("weights_", "velocity_", "gradient_"))
 
     def drop(self) -> None:
         """Let go of buffers and constants."""
@@ -157,16 +180,19 @@ class GradientGroup(Group):
             bent = number < last and network.activation != "linear"
             bias = self.tensors.get(f"bias_{number}")
             trained = network.trained[number]
-            weights = self.tensors[f"weights_{number}"] if trained else self._frozen(number)
+            stored = self.tensors[f"weights_{number}"] if trained else self._frozen(number)
+            turned = trained and self.alone
             layer = Layer(
                 number=number,
-                weights=weights,
+                weights=stored.transpose(1, 2) if turned else stored,
+                stored=stored,
                 inputs=inputs,
                 outputs=outputs,
                 slopes=Buffer(shape, self._dtype, self.device) if bent else None,
                 deltas=outputs if number == last else Buffer(shape, self._dtype, self.device),
                 bias=None if bias is None else bias[:, None, :],
-                scratch=torch.empty_like(weights) if trained else None,
+                scratch=torch.empty_like(stored) if trained else None,
+                turned=turned,
             )
             layers.append(layer)
             inputs = outputs.view
@@ -187,7 +213,7 @@ class GradientGroup(Group):
                 layer.outputs.view.add_(layer.bias)
             if layer is not last:
                 slopes = None if layer.slopes is None else layer.slopes.flat
-                activate_in_place(layer.outputs.flat, slopes, self.shard.network.activation)
+                activate_in_place(layer.outputs.flat, slopes, self.shard.network.activation, self.one)
         if self.scaled:
             last.outputs.view.mul_(self.constants["output_scale"])
 
@@ -216,19 +242,21 @@ class GradientGroup(Group):
 
     def _update(self, layer: Layer, step: int, *, accumulate: bool) -> None:
         """Update one layer's weights and bias."""
-        explicit = accumulate or not self.plain or self.shard.batch_size == 1
+        explicit = accumulate or not (self.plain or self.single) or self.shard.batch_size == 1
         if explicit:
-            torch.bmm(layer.transposed_deltas, layer.inputs, out=layer.scratch)
+            torch.bmm(layer.left, layer.right, out=layer.scratch)
         if accumulate:
             self.tensors[f"gradient_{layer.number}"].add_(layer.scratch)
         if self.still:
             return
-        if not self.plain:
+        if self.single and not self.plain:
+            self._move_single(layer, step)
+        elif not self.plain:
             self._move(layer, layer.scratch, step)
         elif self.shard.batch_size == 1:  # a product of rank one is exact; fused with the sum it rounds differently
-            layer.weights.add_(layer.scratch)
+            layer.stored.add_(layer.scratch)
         else:
-            layer.weights.baddbmm_(layer.transposed_deltas, layer.inputs)
+            layer.stored.baddbmm_(layer.left, layer.right)
         if layer.bias is not None:
             push = torch.bmm(self.ones, layer.deltas.view)
             if self.plain:
@@ -239,7 +267,7 @@ class GradientGroup(Group):
     def _move(self, layer: Layer, push: torch.Tensor, step: int) -> None:
         """Heavy ball on weights; `push` is minus the gradient and is overwritten."""
         if self.has["weight_decay"]:
-            push.sub_(layer.weights * self.constants["weight_decay"])
+            push.sub_(layer.stored * self.constants["weight_decay"])
         if self.noise is not None:
             push.sub_(self.noise.at(layer.number, step))
         if self.has["momentum"]:
@@ -248,7 +276,21 @@ class GradientGroup(Group):
             torch.mul(velocity, self.constants["learning_rate"], out=push)
         else:
             push.mul_(self.constants["learning_rate"])
-        layer.weights.add_(push)
+        layer.stored.add_(push)
+
+    def _move_single(self, layer: Layer, step: int) -> None:
+        """The same for the weights of one large network, in as few passes over the memory as there can be."""
+        velocity = layer.scratch
+        if self.has["momentum"]:
+            velocity = self.tensors[f"velocity_{layer.number}"]
+            velocity.baddbmm_(layer.left, layer.right, beta=self.numbers["momentum"])
+        else:
+            torch.bmm(layer.left, layer.right, out=velocity)
+        if self.has["weight_decay"]:
+            velocity.add_(layer.stored, alpha=-self.numbers["weight_decay"])
+        if self.noise is not None:
+            velocity.sub_(self.noise.at(layer.number, step))
+        layer.stored.add_(velocity, alpha=self.numbers["learning_rate"])
 
     def _move_bias(self, layer: Layer, push: torch.Tensor) -> None:
         """Heavy ball on a bias, which neither decays nor is shaken."""

@@ -5,6 +5,7 @@ Networks are rows of equally long columns; no column says where a network stands
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,7 @@ class Shard:
         if self.batch_size < 1 or self.steps < 0:
             raise ValueError(f"batch_size {self.batch_size} and steps {self.steps} must be positive")
         steps = self.record_steps
-        if not steps or steps[0] != 0 or steps[-1] != self.steps or any(a >= b for a, b in zip(steps, steps[1:])):
+        if not steps or steps[0] != 0 or steps[-1] != self.steps or any(a >= b for a, b in pairwise(steps)):
             raise ValueError(f"record_steps must ascend strictly from 0 to steps ({self.steps})")
         for word in set(self.networks["loss"].tolist()):
             _known("loss", word, LOSSES)

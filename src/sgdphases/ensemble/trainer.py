@@ -16,7 +16,7 @@ import torch
 
 from sgdphases.ensemble.contrastive import ContrastiveGroup
 from sgdphases.ensemble.data import Data
-from sgdphases.ensemble.device import Device, alone, choose_device, one_thread_each, plan
+from sgdphases.ensemble.device import Device, alone, choose_device, footprint, one_thread_each, plan
 from sgdphases.ensemble.groups import WINDOW, Group
 from sgdphases.ensemble.losses import loss_factor
 from sgdphases.ensemble.sgd import GradientGroup, gradient_unit
@@ -24,7 +24,6 @@ from sgdphases.ensemble.shard import Shard
 from sgdphases.ensemble.state import State, check_state, initial_state
 
 log = logging.getLogger(__name__)
-GROUP_BYTES_PER_ROUND = 64 * WINDOW
 
 
 @dataclass(frozen=True)
@@ -171,16 +170,17 @@ class Trainer:
         return state
 
     def _spans(self, start: int) -> list[tuple[int, int, bool, bool]]:
-        """Pieces (start, stop, first of its epoch's sums, whether sums are needed) that end at all steps that matter."""
-        last_record: dict[int, int] = {}
-        for step in self.shard.record_steps[1:]:
-            last_record[(step - 1) // self.batches * self.batches] = step
-        marks = {start, *(step for step in self.shard.record_steps if step > start)}
-        if self.shard.running:
-            marks |= {step for step in last_record if step > start}
+        """Pieces of the walk from `start` on that end at every step that matters.
+
+        Returns:
+            (first step, last step, whether an epoch's sums begin there, whether the steps add to such sums).
+        """
+        records = [step for step in self.shard.record_steps if step > start]
+        last = {(step - 1) // self.batches * self.batches: step for step in records} if self.shard.running else {}
+        marks = sorted({start, *records, *(step for step in last if step > start)})
         return [
-            (a, b, a in last_record, bool(self.shard.running) and a < last_record.get(a // self.batches * self.batches, 0))
-            for a, b in pairwise(sorted(marks))
+            (step, stop, step in last, step < last.get(step // self.batches * self.batches, 0))
+            for step, stop in pairwise(marks)
         ]
 
     def _group(self, rows: np.ndarray) -> Group:
@@ -196,25 +196,15 @@ class Trainer:
         return state
 
     def _load_all(self, state: State) -> None:
-        """Bring all groups to the device; if its memory does not suffice, halve them and let them take turns."""
+        """Bring all groups to the device; if its memory does not suffice, let them take turns."""
         try:
             for group in self.groups:
                 group.load(state)
         except torch.cuda.OutOfMemoryError:
-            self._split(state)
-
-    def _split(self, state: State) -> None:
-        """Halve all groups and let them take turns on the device; the host's state is the one that counts."""
-        largest = max(len(group.rows) for group in self.groups)
-        if largest == 1:
-            raise
-        for group in self.groups:
-            group.release()
-        torch.cuda.empty_cache()
-        self.resident = False
-        halves = [half for group in self.groups for half in np.array_split(group.rows, 2) if len(half)]
-        self.groups = [self._group(half) for half in halves]
-        log.warning("out of device memory: going on with %d groups that take turns", len(self.groups))
+            for group in self.groups:
+                group.release()
+            self.resident = False
+            log.warning("out of device memory: the groups take turns on it")
 
     def _save_all(self, state: State) -> None:
         if self.resident:
@@ -224,22 +214,30 @@ class Trainer:
     def _advance(self, state: State, stop: int, *, accumulate: bool) -> None:
         """Take every group from the state's step to `stop`."""
 
-        def turn(group: Group) -> None:
+        def turn(group: Group) -> list[Group]:
             with torch.inference_mode():
                 if not self.resident:
-                    group.load(state)
+                    try:
+                        group.load(state)
+                    except torch.cuda.OutOfMemoryError:
+                        return [part for half in self._halves(group) for part in turn(half)]
                 group.advance(state, stop, accumulate=accumulate)
                 if not self.resident:
                     group.save(state)
                     group.release()
+            return [group] if len(group.rows) else []
 
-        if self.workers is None:
-            for group in self.groups:
-                turn(group)
-        else:
-            list(self.workers.map(turn, self.groups))
-        self.groups = [group for group in self.groups if len(group.rows)]
+        turns = map(turn, self.groups) if self.workers is None else self.workers.map(turn, self.groups)
+        self.groups = [group for groups in turns for group in groups]
         state.step = stop
+
+    def _halves(self, group: Group) -> list[Group]:
+        """Two groups of half the size, for a device on which one has no room; the host still has their state."""
+        group.release()
+        if len(group.rows) == 1:
+            raise MemoryError(f"the device has no room for one network of {footprint(self.shard)} bytes")
+        log.warning("out of device memory: %d networks are halved", len(group.rows))
+        return [self._group(half) for half in np.array_split(group.rows, 2)]
 
     def _clear(self, state: State) -> None:
         """Start the running sums of an epoch."""

@@ -12,13 +12,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from sgdphases.figures.options import Chosen
 from sgdphases.figures.registry import one_of
 from sgdphases.figures.selection import Panel, panels
 from sgdphases.figures.style import INK, PAPER, halo
 from sgdphases.theory.tanh_features import critical_init_scale
-
-Chosen = bool | Sequence[str]
-"""All of them, none, or those named."""
 
 _LINES: tuple[tuple[str, Any], ...] = ((INK, "-"), (INK, (0, (4, 1.6))), (PAPER, "-"), (PAPER, (0, (4, 1.6))))
 _MARKS = ((INK, "o"), (PAPER, "D"), (INK, "s"), (PAPER, "^"))
@@ -80,8 +78,7 @@ def draw_peak_lines(ax: Axes, panel: Panel, mean_squares: Sequence[float]) -> No
         if at is None:
             return
         words = f"one peak to two, $\\langle h^2\\rangle={mean_square:.3g}$"
-        line = ax.axvline(at, color=INK, lw=1, ls=[(0, (1, 1.4)), (0, (5, 2, 1, 2))][place % 2], label=words)
-        line.set_path_effects(halo(2.2))
+        ax.axvline(at, color=INK, lw=1.1, ls=[(0, (1, 1.4)), (0, (5, 2, 1, 2))][place % 2], label=words)
 
 
 def published_panels(fits: Mapping[str, xr.Dataset], variable: str, x: str, y: str) -> list[Panel]:
@@ -98,13 +95,14 @@ def _draw_line(ax: Axes, fit: xr.Dataset, word: str, panel: Panel, *, style: tup
         return
     places, heights = found
     colour, dashes = style
-    rim = halo(3.0, PAPER if colour == INK else INK)
+    rim = halo(2.6, PAPER if colour == INK else INK)
     name = fit[word].attrs.get("long_name", word.replace("_", " "))
     ax.plot(places, heights, color=colour, ls=dashes, lw=1.5, path_effects=rim, label=name, zorder=3)
     errors = _along(fit, f"{word}_error", panel) if f"{word}_error" in fit else None
     if errors is not None:
-        spread = np.nan_to_num(np.minimum(errors[1], 0.999 * heights))
-        bars = ax.errorbar(places, heights, yerr=[spread, np.nan_to_num(errors[1])], fmt="none", ecolor=colour, zorder=3)
+        above = np.nan_to_num(errors[1])
+        below = np.minimum(above, 0.999 * np.nan_to_num(heights))
+        bars = ax.errorbar(places, heights, yerr=[below, above], fmt="none", ecolor=colour, zorder=3)
         bars.lines[2][0].set(path_effects=rim, linewidth=1)
 
 

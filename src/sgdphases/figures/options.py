@@ -1,41 +1,234 @@
-"""What makes a function a kind of figure: its options are checked, and it draws in the project's style."""
+"""What a card may say of each kind of figure, with the value that holds if it says nothing. Light to import."""
 
-import inspect
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from matplotlib.figure import Figure
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sgdphases.figures.registry import one_of
-from sgdphases.figures.style import theme
+
+Step = Literal["first", "last"] | int
+Limits = Annotated[list[float], Field(min_length=2, max_length=2)]
+Chosen = bool | list[str]
+"""All of them, none, or those named."""
 
 
-def kind(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Make `draw(cube, fits, *, options...)` a kind of figure.
+class Options(BaseModel):
+    """What all kinds that read the cube understand.
+
+    Attributes:
+        step: "first", "last", or a number, for which the nearest recorded step is taken.
+        at: Coordinate to value, for grid axes of which one value is shown.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    step: Step = "last"
+    at: dict[str, float] = {}
+
+
+class OnGrid(Options):
+    """Options of all maps.
+
+    Attributes:
+        x: Coordinate along the columns.
+        y: Coordinate along the rows.
+        boundaries: True for all boundaries of the fit `boundaries`, or their names.
+        published: Show what is published (from the fit `published`) as well.
+    """
+
+    x: str = "inverse_init_scale"
+    y: str = "temperature"
+    boundaries: Chosen = False
+    published: bool = False
+
+
+class PhaseMap(OnGrid):
+    """Options of `phase_map`.
+
+    Attributes:
+        variable: What is shown.
+        statistic: Of the replicas; if not given the median with logarithmic colours, otherwise the mean.
+        colour: "auto" is logarithmic for positive values that span two decades.
+        limits: Least and largest value of the colours.
+        palette: Name of a colour map.
+    """
+
+    variable: str
+    statistic: Literal["mean", "median"] | None = None
+    colour: Literal["auto", "linear", "log"] = "auto"
+    limits: Limits | None = None
+    palette: str | None = None
+
+
+class MapsOverview(OnGrid):
+    """Options of `maps_overview`.
+
+    Attributes:
+        variables: What is shown, in reading order; a label such as `phase` is shown by its majority.
+        columns: Maps in a row.
+        palette: Name of a colour map.
+    """
+
+    variables: Annotated[list[str], Field(min_length=1)]
+    columns: Annotated[int, Field(ge=1)] = 4
+    palette: str | None = None
+
+
+class PhaseDiagram(OnGrid):
+    """Options of `phase_diagram`.
+
+    Attributes:
+        variable: The label.
+        peak_lines: Mean squares of the layer's inputs for which to draw where features turn from one peak to two.
+        names: Write the phases' names into their regions.
+    """
+
+    variable: str = "phase"
+    boundaries: Chosen = True
+    published: bool = True
+    peak_lines: list[Annotated[float, Field(gt=0)]] = []
+    names: bool = True
+
+
+class Trajectories(Options):
+    """Options of `trajectories`.
+
+    Attributes:
+        cells: One column of panels each: coordinate to value.
+        variable: What is shown, with one value for each mode.
+        x: Clock: `flow_time`, `step` or `epoch`.
+        target: Variables with the target's spectrum; the first one that the cube holds is marked.
+        replica: The replica that is drawn mode by mode.
+        label: Label whose majority names the cells.
+        prediction: Name of the fit with predicted velocities, shown below where it is there.
+        modes: Number of modes in the panels of velocities.
+    """
+
+    cells: Annotated[list[dict[str, float]], Field(min_length=1)]
+    variable: str = "eigenvalues"
+    x: str = "flow_time"
+    target: list[str] = ["teacher_eigenvalues", "target_eigenvalues", "target_largest"]
+    replica: int = 0
+    label: str = "phase"
+    prediction: str = "langevin"
+    modes: Annotated[int, Field(ge=1)] = 3
+
+
+class Curves(Options):
+    """Options of `curves`.
+
+    Attributes:
+        variables: One panel each.
+        x: Coordinate along the axis.
+        series: Coordinate that tells lines apart.
+        values: Values of `series` to draw; all if not given.
+        pool: Grid axes whose values count as further replicas.
+        published: Variable to the variable of the fit `published` that is marked beside it.
+        scale: Of the vertical axes.
+    """
+
+    variables: Annotated[list[str], Field(min_length=1)]
+    x: str = "temperature"
+    series: str | None = "inverse_init_scale"
+    values: list[float] = []
+    pool: list[str] = []
+    published: dict[str, str] = {}
+    scale: Literal["log", "linear"] = "log"
+
+
+class OfFit(BaseModel):
+    """What the kinds that read one fit understand.
+
+    Attributes:
+        fit: Name of the fit.
+        at: Coordinate to value, for axes of which one value is shown.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    fit: str
+    at: dict[str, float] = {}
+
+
+class Scaling(OfFit):
+    """Options of `scaling`.
+
+    Attributes:
+        y: Estimates, one panel each; the variable of the same name with "_error" is the error.
+        x: Variable or coordinate along the axis.
+        group: Variable or coordinate that tells points apart.
+        predicted: Variable with the law's values.
+        scale: Of both axes.
+    """
+
+    y: Annotated[list[str], Field(min_length=1)]
+    x: str
+    group: str | None = None
+    predicted: str | None = None
+    scale: Literal["log", "linear"] = "linear"
+
+
+class BatchCollapse(OfFit):
+    """Options of `batch_collapse`.
+
+    Attributes:
+        marks: What marks the boundary: the beginnings of `<mark>_learning_rate` and `<mark>_temperature`.
+        group: Coordinate that tells lines of one mark apart.
+        theory: Variable with the theory's learning rate.
+    """
+
+    fit: str = "batch_boundary"
+    marks: Annotated[list[str], Field(min_length=1)] = ["loss", "growth"]
+    group: str = "init_scale"
+    theory: str = "stability_learning_rate"
+
+
+class Spacing(OfFit):
+    """Options of `spacing`.
+
+    Attributes:
+        density: Variable with the density of the normalised spacing.
+        x: Its coordinate.
+        group: Coordinate that tells lines apart; over everything else the density is averaged.
+        surmises: Laws to draw.
+    """
+
+    fit: str = "spacing"
+    density: str = "spacing_density"
+    x: str = "spacing"
+    group: str | None = None
+    surmises: list[Literal["orthogonal", "unitary", "poisson"]] = ["orthogonal", "poisson"]
+
+
+OPTIONS: dict[str, type[BaseModel]] = {
+    "phase_map": PhaseMap,
+    "maps_overview": MapsOverview,
+    "phase_diagram": PhaseDiagram,
+    "trajectories": Trajectories,
+    "curves": Curves,
+    "scaling": Scaling,
+    "batch_collapse": BatchCollapse,
+    "spacing": Spacing,
+}
+
+
+def options_of(kind: str, said: Mapping[str, Any]) -> Any:
+    """The options of one figure, checked and completed.
 
     Args:
-        draw: The function; its keyword-only arguments are the options that a card may set.
+        kind: Kind of figure.
+        said: What the card says beside the kind.
 
     Returns:
-        The same function. An option that it does not have is a `ValueError` that names those it has.
+        The options as attributes.
+
+    Raises:
+        ValueError: If a word is unknown, missing or of the wrong type; the message names what is allowed.
     """
-    known = options_of(draw)
-
-    @wraps(draw)
-    def checked(cube: Any, fits: Any, **options: Any) -> Figure:
-        for word in options:
-            one_of(word, known, f"option of the figure {draw.__name__}")
-        missing = [word for word, needed in known.items() if needed and word not in options]
-        if missing:
-            raise ValueError(f"the figure {draw.__name__} needs the option {', '.join(missing)}")
-        with theme():
-            return draw(cube, fits, **options)
-
-    return checked
-
-
-def options_of(draw: Callable[..., Figure]) -> dict[str, bool]:
-    """Options of a drawing function, each with whether the card must set it."""
-    parameters = inspect.signature(draw).parameters.values()
-    return {row.name: row.default is row.empty for row in parameters if row.kind is row.KEYWORD_ONLY}
+    model = OPTIONS[one_of(kind, OPTIONS, "kind of figure")]
+    for word in said:
+        one_of(word, model.model_fields, f"option of the figure {kind}")
+    try:
+        return model(**said)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors(include_url=False)]
+        raise ValueError(f"options of the figure {kind}: {'; '.join(faults)}") from None

@@ -1,8 +1,10 @@
-"""Kinds of figures: the word of a card, the function that draws it, and the options it takes. Light to import."""
+"""Kinds of figures: the word of a card and the function that draws it (what each takes is in `options`).
+
+Light to import.
+"""
 
 import difflib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 FIGURES: dict[str, str] = {
     "phase_map": "sgdphases.figures.maps:phase_map",
@@ -18,6 +20,14 @@ FIGURES: dict[str, str] = {
 
 def one_of(word: str, allowed: Iterable[str], what: str) -> str:
     """Return `word` if it is allowed.
+
+    Args:
+        word: What was said.
+        allowed: What may be said.
+        what: What kind of word it is, for the message.
+
+    Returns:
+        The word.
 
     Raises:
         ValueError: Otherwise, with the allowed words and a guess.

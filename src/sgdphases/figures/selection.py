@@ -9,12 +9,10 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.figures.registry import one_of
-from sgdphases.figures.style import label, value_label
+from sgdphases.figures.style import value_label
 from sgdphases.storage.cube import NO_VALUE
 
 Values = np.ndarray
-STATISTICS = ("mean", "median")
-_NOT_GRID = ("replica", "step", "mode")
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,13 @@ class Panel:
 def variable_of(cube: xr.Dataset, word: str) -> xr.DataArray:
     """A measured variable.
 
+    Args:
+        cube: The cube.
+        word: The variable's name.
+
+    Returns:
+        The variable.
+
     Raises:
         ValueError: If the cube does not hold it; the message lists what it holds.
     """
@@ -47,6 +52,13 @@ def variable_of(cube: xr.Dataset, word: str) -> xr.DataArray:
 
 def coordinate_of(cube: xr.Dataset | xr.DataArray, word: str) -> xr.DataArray:
     """A coordinate.
+
+    Args:
+        cube: The cube or one of its variables.
+        word: The coordinate's name.
+
+    Returns:
+        The coordinate.
 
     Raises:
         ValueError: If the cube does not have it; the message lists what it has.
@@ -63,17 +75,12 @@ def at_step(array: xr.DataArray, step: str | int) -> xr.DataArray:
 
     Returns:
         The array without the dimension.
-
-    Raises:
-        ValueError: If the step is none of these.
     """
-    if isinstance(step, str):
-        place = {"first": 0, "last": -1}.get(step)
-        if place is None:
-            raise ValueError(f"unknown step {step!r}; allowed: first, last, or a number")
     if "step" not in array.dims:
         return array
-    return array.isel(step=place) if isinstance(step, str) else array.sel(step=step, method="nearest")
+    if isinstance(step, str):
+        return array.isel(step={"first": 0, "last": -1}[step])
+    return array.sel(step=step, method="nearest")
 
 
 def at_values(cube: Any, values: Mapping[str, float]) -> Any:
@@ -111,7 +118,7 @@ def as_numbers(array: xr.DataArray) -> xr.DataArray:
 
 def spans_decades(array: xr.DataArray, decades: float = 2.0) -> bool:
     """Whether all values are positive and their replica medians reach over more than so many powers of ten."""
-    values = array.median("replica", skipna=True).values if "replica" in array.dims else array.values
+    values = averaged(array, "median").values
     values = values[np.isfinite(values)]
     return bool(values.size and values.min() > 0 and values.max() / values.min() > 10**decades)
 
@@ -119,22 +126,33 @@ def spans_decades(array: xr.DataArray, decades: float = 2.0) -> bool:
 def averaged(array: xr.DataArray, statistic: str) -> xr.DataArray:
     """Mean or median over the replicas that have a value.
 
-    Raises:
-        ValueError: If the statistic is neither.
+    Args:
+        array: With or without the dimension `replica`.
+        statistic: "mean" or "median".
+
+    Returns:
+        Without `replica`, NaN where no replica has a value.
     """
-    one_of(statistic, STATISTICS, "statistic")
     if "replica" not in array.dims:
         return array
-    reduced = array.quantile(0.5, "replica", skipna=True) if statistic == "median" else array.sum("replica", skipna=True)
-    if statistic == "mean":
-        reduced = reduced / array.notnull().sum("replica").where(lambda count: count > 0)
-    return reduced.assign_attrs(array.attrs).rename(array.name)
+    known = array.notnull().any("replica")
+    # A cell without values is filled for the reduction, which would warn of it, and emptied again.
+    filled = array.where(known, 0.0)
+    reduced = filled.median("replica") if statistic == "median" else filled.mean("replica")
+    return reduced.where(known).assign_attrs(array.attrs).rename(array.name)
 
 
 def on_grid(array: xr.DataArray, word: str) -> tuple[xr.DataArray, Hashable]:
     """The array with a dimension along the coordinate `word`, and that dimension's name.
 
     A coordinate that is constant gets a dimension of length one.
+
+    Args:
+        array: The array.
+        word: The coordinate.
+
+    Returns:
+        Array and dimension.
 
     Raises:
         ValueError: If the coordinate lies along no dimension that a map can have.
@@ -197,25 +215,42 @@ def arranged(found: list[Panel]) -> tuple[int, int]:
     return len(found) // columns, columns
 
 
-def edges(values: Values, *, logarithmic: bool) -> Values:
-    """Borders of the cells around ascending values: midway between neighbours, geometrically on a logarithmic axis."""
-    places = np.log2(values) if logarithmic else np.asarray(values, dtype=float)
-    half = np.diff(places) / 2 if len(places) > 1 else np.array([0.5])
-    borders = np.concatenate([[places[0] - half[0]], places[:-1] + half[: len(places) - 1], [places[-1] + half[-1]]])
-    return 2.0**borders if logarithmic else borders
-
-
-def is_logarithmic(array: xr.DataArray) -> bool:
-    """Whether an axis of this coordinate is drawn logarithmically: its attribute says so and its values allow it."""
-    return array.attrs.get("axis_scale") == "log" and bool((np.isfinite(array.values) & (array.values > 0)).all())
-
-
 def replica_note(array: xr.DataArray, statistic: str) -> str:
     """How many replicas an average is over, in words."""
     count = array.sizes.get("replica", 1)
     return f"{statistic} of {count} replicas" if count > 1 else ""
 
 
-def labels(array: xr.DataArray, x: str, y: str) -> tuple[str, str]:
-    """Labels of the two axes of a map."""
-    return label(coordinate_of(array, x)), label(coordinate_of(array, y))
+def majority_word(cube: xr.Dataset, word: str) -> str:
+    """The most frequent label over everything that a selection still holds, at its last step; empty without labels."""
+    if word not in cube or "flag_meanings" not in cube[word].attrs:
+        return ""
+    array = at_step(cube[word], "last")
+    words = dict(zip(np.ravel(array.attrs["flag_values"]).tolist(), array.attrs["flag_meanings"].split(), strict=True))
+    counts = {said: int((array == value).sum()) for value, said in words.items()}
+    return max(counts, key=lambda said: counts[said]).replace("_", " ")
+
+
+def quantiles(array: xr.DataArray, dim: Hashable, *shares: float) -> list[xr.DataArray]:
+    """Quantiles over one dimension of the values that are there, NaN where there are none."""
+    known = array.notnull().any(dim)
+    filled = array.where(known, 0.0)
+    return [filled.quantile(share, dim).where(known).drop_vars("quantile") for share in shares]
+
+
+def fit_of(fits: Mapping[str, xr.Dataset], name: str) -> xr.Dataset:
+    """A fit by name.
+
+    Args:
+        fits: Fits by name.
+        name: The fit.
+
+    Returns:
+        The fit.
+
+    Raises:
+        ValueError: If the card asks for no such fit; the message lists those that it asks for.
+    """
+    if name not in fits:
+        raise ValueError(f"the figure needs the fit {name!r}; the card asks for: {', '.join(sorted(fits)) or 'none'}")
+    return fits[name]

@@ -1,7 +1,9 @@
 """How figures look, are labelled and are saved. Figures hold no words or scales of their own: the data bring them."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,18 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
+from sgdphases.figures.options import options_of
 from sgdphases.files import writing
 
-PHASE_COLOURS = {"ferro": "#2f9e8f", "spin_glass": "#31518c", "para": "#f4a04b", "undecided": "#c4c4c4"}
-"""Apart in hue for every colour vision, and apart in lightness (36, 59, 74, 79) for print in grey."""
-SEQUENTIAL = "mako"
-HOT = "rocket"
+PHASE_COLOURS = {"ferro": "#35a7cc", "spin_glass": "#6b3f94", "para": "#f5a54a", "undecided": "#c4c4c4"}
+"""Apart in hue for every colour vision, and apart in lightness (36, 64, 75, 79) for print in grey."""
+SEQUENTIAL = "viridis"
 DIVERGING = "vlag"
 NOTHING = "#e9e9e9"
 """Where there is no value."""
 INK = "#262626"
+THEORY = "#c0392b"
+"""Lines of laws on plain ground."""
 PAPER = "white"
 DOTS_PER_INCH = 200
 
@@ -71,6 +75,11 @@ def save(figure: Figure, *, png: str | Path, svg: str | Path) -> None:
         svg: Where the drawing goes; its text stays text.
     """
     with theme():
+        engine = figure.get_layout_engine()
+        if engine is not None:
+            # Once for both files: the arrangement costs more than the drawing.
+            engine.execute(figure)
+            figure.set_layout_engine("none")
         with writing(png) as temporary:
             figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
         with writing(svg) as temporary:
@@ -156,8 +165,82 @@ def log_ticks(ruler: Ruler, values: np.ndarray, *, most: int = 7) -> None:
     ruler.set_minor_formatter(NullFormatter())
 
 
+def rule_axes(ax: Axes, x: xr.DataArray, y: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
+    """Set scale, limits, ticks and labels of a map's axes from its coordinates.
+
+    Args:
+        ax: Where the map will be.
+        x: Coordinate along the columns, ascending.
+        y: Coordinate along the rows, ascending.
+
+    Returns:
+        Borders of the cells along x and along y.
+    """
+    borders = []
+    for coordinate, ruler, name in ((x, ax.xaxis, "x"), (y, ax.yaxis, "y")):
+        values = np.asarray(coordinate.values, dtype=float)
+        logarithmic = is_logarithmic(coordinate)
+        if logarithmic:
+            ax.set(**{f"{name}scale": "log"})
+            log_ticks(ruler, values)
+        elif coordinate.attrs.get("axis_scale") in ("log", "category") or not np.isfinite(values).all():
+            # Values that no scale can hold stand side by side.
+            ruler.set_ticks(np.arange(len(values)), [f"{value:g}" for value in values])
+            values = np.arange(len(values))
+        borders.append(cell_borders(values, logarithmic=logarithmic))
+        ax.set(**{f"{name}lim": borders[-1][[0, -1]], f"{name}label": label(coordinate)})
+    return borders[0], borders[1]
+
+
+def cover(axes: Sequence[Axes], coordinates: Sequence[tuple[xr.DataArray, xr.DataArray]]) -> None:
+    """Make axes that are shared show all of what their maps hold, where the maps' coordinates differ.
+
+    Args:
+        axes: The axes of the maps.
+        coordinates: x and y of each map.
+    """
+    for place, name in enumerate("xy"):
+        arrays = [pair[place] for pair in coordinates]
+        if not all(is_logarithmic(array) for array in arrays):
+            continue
+        borders = [cell_borders(np.asarray(array.values, dtype=float), logarithmic=True)[[0, -1]] for array in arrays]
+        for ax in axes:
+            ax.set(**{f"{name}lim": (np.min(borders), np.max(borders))})
+            log_ticks(getattr(ax, f"{name}axis"), np.concatenate([array.values for array in arrays]))
+
+
+def is_logarithmic(array: xr.DataArray) -> bool:
+    """Whether an axis of this coordinate is drawn logarithmically: its attribute says so and its values allow it."""
+    values = np.asarray(array.values, dtype=float)
+    return array.attrs.get("axis_scale") == "log" and bool((np.isfinite(values) & (values > 0)).all())
+
+
+def cell_borders(values: np.ndarray, *, logarithmic: bool) -> np.ndarray:
+    """Borders of the cells around ascending values: midway between neighbours, geometrically on a logarithmic axis.
+
+    Args:
+        values: Shape (n,); a single one gets a cell of one octave or of width one.
+        logarithmic: Whether the axis is.
+
+    Returns:
+        Shape (n + 1,).
+    """
+    places = np.log2(values) if logarithmic else np.asarray(values, dtype=float)
+    half = np.diff(places) / 2 if len(places) > 1 else np.array([0.5])
+    inner = places[:-1] + half[: len(places) - 1]
+    borders = np.concatenate([[places[0] - half[0]], inner, [places[-1] + half[-1]]])
+    return 2.0**borders if logarithmic else borders
+
+
+def octave_ticks(ruler: Ruler) -> None:
+    """Ticks at powers of two, for a logarithmic axis of few decades whatever its values."""
+    ruler.set_major_locator(LogLocator(base=2, numticks=9))
+    ruler.set_major_formatter(_PowersOfTwo())
+    ruler.set_minor_locator(NullLocator())
+
+
 class _PowersOfTwo(mpl.ticker.Formatter):
-    """2^k; one stays 1."""
+    """Every value as 2^k."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"$2^{{{round(np.log2(x))}}}$"
@@ -172,21 +255,49 @@ def phase_colours(words: Mapping[int, str]) -> dict[int, tuple[float, float, flo
 def colour_map(name: str) -> Colormap:
     """A colour map by name, with a colour for missing values.
 
+    Args:
+        name: A name that matplotlib or seaborn knows.
+
+    Returns:
+        The map.
+
     Raises:
         ValueError: If there is no such map.
     """
     try:
-        chosen = mpl.colormaps[name].copy()
+        return mpl.colormaps[name].with_extremes(bad=NOTHING)
     except KeyError:
-        raise ValueError(f"unknown colour map {name!r}; for example {SEQUENTIAL}, {HOT}, cividis, {DIVERGING}") from None
-    chosen.set_bad(NOTHING)
-    return chosen
+        known = f"{SEQUENTIAL}, cividis, mako, {DIVERGING}"
+        raise ValueError(f"unknown colour map {name!r}; for example: {known}") from None
 
 
 def series_colours(count: int) -> list[tuple[float, float, float]]:
     """Colours of ordered lines: a lightness ramp that no colour vision mixes up and that stays visible on paper."""
-    ramp = mpl.colormaps[SEQUENTIAL](np.linspace(0.15, 0.8, count)) if count > 1 else [to_rgb("#31518c")]
+    ramp = mpl.colormaps[SEQUENTIAL](np.linspace(0.0, 0.85, count)) if count > 1 else [to_rgb("#31518c")]
     return [tuple(float(part) for part in colour[:3]) for colour in ramp]
+
+
+def wrapped(text: str, width: int) -> str:
+    """Break a text into lines of about `width` letters, never inside a formula."""
+    parts = re.findall(r"(?:\$[^$]*\$|\S)+", text)
+    lines = [""]
+    for part in parts:
+        seen = re.sub(r"\\[a-z]+|[${}_^]", "", f"{lines[-1]} {part}")
+        if lines[-1] and len(seen) > width:
+            lines.append(part)
+        else:
+            lines[-1] = f"{lines[-1]} {part}".strip()
+    return "\n".join(lines)
+
+
+def legend_below(figure: Figure, *axes: Axes) -> None:
+    """One legend of the lines of some axes, below all axes, as many columns as the figure's width holds."""
+    named = {word: handle for ax in axes for handle, word in zip(*ax.get_legend_handles_labels(), strict=True)}
+    if not named:
+        return
+    longest = max(len(re.sub(r"\\[a-z]+|[${}_^]", "", word)) for word in named)
+    columns = max(1, min(len(named), int(figure.get_figwidth() / (0.55 + 0.075 * longest))))
+    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns)
 
 
 def halo(width: float = 2.5, colour: str = PAPER) -> list[AbstractPathEffect]:
@@ -194,6 +305,20 @@ def halo(width: float = 2.5, colour: str = PAPER) -> list[AbstractPathEffect]:
     return [withStroke(linewidth=width, foreground=colour)]
 
 
-def letter(axes: Axes, place: int) -> None:
-    """Mark a panel a, b, c, …"""
-    axes.set_title(f"{chr(ord('a') + place)}", loc="left", fontweight="bold")
+def kind(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Make a function a kind of figure: options checked by `options.options_of`, drawn in the project's look.
+
+    Args:
+        draw: Takes cube, fits by name, and the options of the kind that is named like the function.
+
+    Returns:
+        Takes cube, fits, and what a card says, as keywords.
+    """
+
+    @wraps(draw)
+    def checked(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], **said: Any) -> Figure:
+        options = options_of(draw.__name__, said)
+        with theme():
+            return draw(cube, fits, options)
+
+    return checked

@@ -138,8 +138,7 @@ def window_steps(
         Steps n, or 0 if even the shortest window is too long.
     """
     speed = np.abs(np.asarray(drift, dtype=np.float64)) * learning_rate
-    with np.errstate(divide="ignore"):
-        longest = np.min(share * _nearest(levels) / speed)
+    longest = np.min(np.divide(share * _nearest(levels), speed, out=np.full_like(speed, np.inf), where=speed > 0))
     limit = np.iinfo(np.int64).max
     steps = limit if longest >= limit else int(longest)
     return steps if steps >= least else 0

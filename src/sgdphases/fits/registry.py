@@ -1,3 +1,12 @@
 """Fits: the word of a card, and the function that makes the estimate from a cube."""
 
-FITS: dict[str, str] = {}
+FITS: dict[str, str] = {
+    "fractions": "sgdphases.fits.fractions:fractions",
+    "boundaries": "sgdphases.fits.boundaries:boundaries",
+    "averages": "sgdphases.fits.averages:averages",
+    "published": "sgdphases.fits.published:published",
+    "power_laws": "sgdphases.fits.power_laws:power_laws",
+    "langevin": "sgdphases.fits.langevin:langevin",
+    "spacing": "sgdphases.fits.spacing:spacing",
+    "batch_boundary": "sgdphases.fits.batch:batch_boundary",
+}

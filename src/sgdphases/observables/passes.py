@@ -177,7 +177,7 @@ class _Scratch:
 
 def _activations(stack: Stack, inputs: Tensor, scratch: _Scratch, *, slopes: bool) -> list[Tensor]:
     """What every layer reads, then the output; the slopes stay in `scratch`."""
-    hidden = [inputs.expand(len(stack.output_scale), -1, -1)]
+    hidden, one = [inputs.expand(len(stack.output_scale), -1, -1)], torch.ones((), dtype=inputs.dtype)
     for place, (weights, bias) in enumerate(zip(stack.weights, stack.biases, strict=True)):
         size = {"samples": inputs.shape[1], "width": weights.shape[1]}
         field = scratch("active", place, **size)
@@ -186,7 +186,7 @@ def _activations(stack: Stack, inputs: Tensor, scratch: _Scratch, *, slopes: boo
             field += bias[:, None, :]
         if place < len(stack.weights) - 1:
             slope = scratch("slope", place, **size).view(-1) if slopes else None
-            activate_in_place(field.view(-1), slope, stack.activation)
+            activate_in_place(field.view(-1), slope, stack.activation, one)
         hidden.append(field)
     hidden[-1] *= stack.output_scale[:, None, None]
     return hidden

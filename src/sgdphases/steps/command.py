@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ def begin(rule: str, parser: argparse.ArgumentParser, argv: Sequence[str] | None
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     arguments = sys.argv[1:] if argv is None else list(argv)
-    logging.info("repeat with: %s", shlex.join([sys.executable, "-m", f"sgdphases.steps.{rule}", *arguments]))
+    command = shlex.join([sys.executable, "-m", f"sgdphases.steps.{rule}", *arguments])
+    logging.info("repeat with: %s", re.sub(r"(?<=://)[^/@\s]+@", "***@", command))  # no password in a log
     return parser.parse_args(arguments)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from sgdphases.config import read_card
 from sgdphases.datasets.loading import load_tasks
+from sgdphases.ensemble.shard import Shard
 from sgdphases.observables.measurement import Measurement
 from sgdphases.observables.registry import Observable, selected
 from sgdphases.quantities import HYPERPARAMETERS
@@ -50,12 +51,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         found, samples = _measure(records, words, arguments.data)
         labelled = _labelled(records, selected(words), found, samples)
         cube.write(labelled, arguments.measured)
-        spool.params({"networks": len(records.shard), "records": len(records.steps), "observables": ", ".join(words)})
+        spool.params({"networks": len(records.diverged_at), "records": len(records.steps), "observables": ", ".join(words)})
 
 
 def _measure(records: "Records", words: list[str], data: str) -> tuple[dict[str, np.ndarray], int]:
     """Every observable at every recorded step, (networks, steps, ...axes), and the size of the training set."""
-    shard = records.shard
+    shard = Shard.from_dict(records.shard)
     layers = shard.network.trained_layers
     tasks = load_tasks(
         shard.dataset,
@@ -82,7 +83,7 @@ def _labelled(
     records: "Records", observables: list[Observable], found: dict[str, np.ndarray], samples: int
 ) -> Any:
     """The measured values with names for their axes; an axis of one trained layer is left out."""
-    shard = records.shard
+    shard = Shard.from_dict(records.shard)
     layers = shard.network.trained_layers
     variables: dict[str, Any] = {}
     for observable in observables:

@@ -20,6 +20,7 @@ from sgdphases.storage import cube as cubes
 from sgdphases.tracking import store
 from sgdphases.tracking.address import absolute
 from sgdphases.tracking.runs import POINT, Run, digest, from_spools, overview, text
+from sgdphases.tracking.views import DEVIATION, LOG
 
 log = logging.getLogger(__name__)
 
@@ -103,27 +104,27 @@ def points(name: str, cube: xr.Dataset, jobs: Sequence[Run], *, start: int) -> l
     grid = [dim for dim in cube.dims if dim not in NO_GRID]
     shape = tuple(cube.sizes[dim] for dim in grid)
     params = {word: _over(grid, values) for word, values in _hyperparameters(cube)}
-    metrics = {word: _over(grid, values) for word, values in _observables(cube, grid)}
+    metrics = {word: _over(grid, values) for word, values in _observables(cube, grid, _logarithms(cube, grid))}
     labels = {word: _over(grid, values) for word, values in _labels(cube, grid)}
     made = [job for job in jobs if job.tags["rule"] in ("train", "measure")]
     begin = min((job.start for job in made), default=start)
     end = max((job.end for job in made if job.end is not None), default=begin)
-    step = int(cube["step"].values[-1]) if "step" in cube.coords else 0
     varying = [word for word in params if word in grid] or [word for word, values in params.items() if values.ndim]
     found = []
+    size = int(np.prod(shape))
     for number, place in enumerate(np.ndindex(shape)):
         own = {word: text(_at(values, place)) for word, values in params.items()}
         numbers = {word: float(_at(values, place)) for word, values in metrics.items()}
         tags = {word: str(_at(values, place)) for word, values in labels.items()}
-        values = {(word, step): value for word, value in numbers.items() if not np.isnan(value)}
+        values = {(word, 0): value for word, value in numbers.items() if not np.isnan(value)}
         found.append(
             Run(
                 kind=POINT,
                 experiment=name,
                 key=" ".join(f"{word}={own[word]}" for word in varying),
-                name=" ".join(f"{word}={_short(own[word])}" for word in varying) or name,
-                start=begin + number,
-                end=max(end, begin + number),
+                name=_title([_short(own[word]) for word in varying], varying) or name,
+                start=begin + size - number,  # the page shows the latest run first
+                end=max(end, begin + size),
                 revision=digest([own, [[*key, value] for key, value in values.items()], tags]),
                 params=own,
                 metrics=values,
@@ -148,15 +149,16 @@ def note(args: argparse.Namespace, cube: xr.Dataset, claims: Sequence[Mapping[st
     sizes = {dim: size for dim, size in cube.sizes.items() if dim not in ("mode", "layer")}
     counts = Counter(claim["verdict"] for claim in claims)
     lines = [
-        f"**{args.experiment}**: " + ", ".join(f"{size} {dim}" for dim, size in sizes.items()) + ".",
-        "",
-        "The child runs are the jobs, and one run per grid point: its hyperparameters as parameters, the means over "
-        "replicas at the last step as metrics, the phase as a tag. Filter them with `tags.kind = 'point'`.",
+        f"**{args.experiment}**: {', '.join(f'{size} {dim}' for dim, size in sizes.items())}. "
+        f"Claims: {counts['pass']} passed, {counts['fail']} failed, {counts['not_measured']} not measured.",
         "",
         f"Repeat: `snakemake --cores all {args.cube}` (code {provenance.version()}, card `{args.card}`).",
         f'Read: `xarray.open_dataset("{args.cube}")`.',
         "",
-        f"Claims: {counts['pass']} passed, {counts['fail']} failed, {counts['not_measured']} not measured.",
+        "The child runs are the jobs, and one run per grid point: its hyperparameters as parameters, the means over "
+        "replicas at the last step as metrics, the phase as a tag. *Views* on the experiment's page shows them as a "
+        "phase diagram (the page loads 100 runs at a time: *Load more*); `tags.kind = 'point'` finds them. "
+        f"The same everywhere: {_constants(cube)}.",
         "",
     ]
     if claims:
@@ -166,6 +168,11 @@ def note(args: argparse.Namespace, cube: xr.Dataset, claims: Sequence[Mapping[st
             words = (claim[column] for column in ("claim", "quantity", "expected", "measured", "verdict"))
             lines.append("| " + " | ".join(word.replace("|", "\\|") for word in words) + " |")
     return "\n".join(lines)
+
+
+def _constants(cube: xr.Dataset) -> str:
+    """The hyperparameters that are the same everywhere."""
+    return ", ".join(f"{word}={text(values.item())}" for word, values in _hyperparameters(cube) if not values.ndim)
 
 
 def _claims(path: str | Path) -> list[dict[str, str]]:
@@ -184,9 +191,20 @@ def _hyperparameters(cube: xr.Dataset) -> Iterator[tuple[str, xr.DataArray]]:
     yield from sorted(own, key=lambda pair: (not pair[1].ndim, pair[0] not in cube.dims))
 
 
-def _observables(cube: xr.Dataset, grid: Sequence[str]) -> Iterator[tuple[str, xr.DataArray]]:
+def _logarithms(cube: xr.Dataset, grid: Sequence[str]) -> list[tuple[str, xr.DataArray]]:
+    """log10 of the axes that span a decade or more: MLflow's charts have no logarithmic axis for hyperparameters."""
+    found = []
+    for word, values in _hyperparameters(cube):
+        if word in grid and values.dtype.kind in "fi" and values.min() > 0 and values.max() >= 10 * values.min():
+            found.append((f"{LOG}{word}", np.log10(values)))
+    return found
+
+
+def _observables(
+    cube: xr.Dataset, grid: Sequence[str], first: Sequence[tuple[str, xr.DataArray]]
+) -> Iterator[tuple[str, xr.DataArray]]:
     """Replica means at the last step, then as many of their standard deviations as a run may have metrics."""
-    means, deviations = [], []
+    means, deviations = list(first), []
     for word, last in _scalars(cube, grid):
         if "flag_values" in last.attrs and not set(np.atleast_1d(last.attrs["flag_values"]).tolist()) <= {-1, 0, 1}:
             continue
@@ -196,7 +214,7 @@ def _observables(cube: xr.Dataset, grid: Sequence[str]) -> Iterator[tuple[str, x
             continue
         means.append((word, values.mean("replica") if "replica" in values.dims else values))
         if last.dtype.kind == "f" and cube.sizes.get("replica", 1) > 1 and "replica" in values.dims:
-            deviations.append((f"{word}_sd", values.std("replica", ddof=1)))
+            deviations.append((f"{word}{DEVIATION}", values.std("replica", ddof=1)))
     yield from itertools.islice((*means, *deviations), MOST_METRICS)
 
 
@@ -239,6 +257,11 @@ def _at(values: np.ndarray, place: tuple[int, ...]) -> Any:
     index = tuple(0 if size == 1 else number for size, number in zip(values.shape, place, strict=False))
     found = values[index]
     return found.item() if isinstance(found, np.generic | np.ndarray) else found
+
+
+def _title(values: Sequence[str], names: Sequence[str]) -> str:
+    """A point's name: its values first, because the page's columns cut what comes later."""
+    return f"{', '.join(values)} ({', '.join(names)})" if names else ""
 
 
 def _short(value: str) -> str:

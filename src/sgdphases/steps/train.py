@@ -10,11 +10,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from sgdphases.ensemble.shard import Shard
 from sgdphases.files import read_json
 from sgdphases.steps.command import begin, events
 
 if TYPE_CHECKING:
+    from sgdphases.ensemble.shard import Shard
     from sgdphases.ensemble.state import State
     from sgdphases.ensemble.trainer import Progress, Record
 
@@ -34,6 +34,8 @@ def main(argv: list[str] | None = None) -> None:
     """
     arguments = begin("train", _parser(), argv)
     set_threads(arguments.threads)
+    from sgdphases.ensemble.shard import Shard  # noqa: PLC0415 - numpy, too, only after the threads are set
+
     shard_file = Path(arguments.shard)
     shard = Shard.from_dict(read_json(shard_file))
     signals = Signals()
@@ -42,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def set_threads(threads: int) -> None:
-    """Give torch, OpenMP and the matrix library exactly this many threads, before torch is loaded.
+    """Give torch, OpenMP and the matrix libraries exactly this many threads, before any of them is loaded.
 
     Args:
         threads: How many.
@@ -85,7 +87,7 @@ class Job:
         signals: Knows whether the job was asked to end.
     """
 
-    def __init__(self, shard: Shard, arguments: argparse.Namespace, spool: Any, signals: Signals) -> None:
+    def __init__(self, shard: "Shard", arguments: argparse.Namespace, spool: Any, signals: Signals) -> None:
         from sgdphases.ensemble.checkpoint import Checkpoints  # noqa: PLC0415 - after the threads are set
 
         self.shard, self.arguments, self.spool, self.signals = shard, arguments, spool, signals
@@ -172,7 +174,7 @@ class Bar:
         start: Step the training begins at.
     """
 
-    def __init__(self, shard: Shard, start: int) -> None:
+    def __init__(self, shard: "Shard", start: int) -> None:
         from tqdm import tqdm  # noqa: PLC0415 - only here
 
         interval = 0.1 if sys.stderr.isatty() else REFRESH_SECONDS

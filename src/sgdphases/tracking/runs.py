@@ -139,7 +139,7 @@ def overview(experiment: str, jobs: Sequence[Run], **words: Any) -> Run:
     ends = [job.end for job in own if job.end is not None]
     start = min((job.start for job in own), default=words.pop("start", 0))
     words.pop("start", None)
-    tags = {"rule": EXPERIMENT, **words.pop("tags", {})}
+    tags = {**words.pop("tags", {})}
     return Run(
         kind=EXPERIMENT,
         experiment=experiment,
@@ -181,7 +181,7 @@ def _job(attempts: list[list[Event]], *, running: bool) -> Run:
         kind=JOB,
         experiment=first["experiment"],
         key=f"{rule} {key}",
-        name=f"{rule} {key[:12]}".strip(),
+        name=f"{rule} {key[:8]}".strip(),
         start=first["started"],
         end=end,
         status=status,

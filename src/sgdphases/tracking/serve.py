@@ -26,6 +26,7 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "PYTHONWARNINGS": "ignore",  # of the server's own libraries
 }
 
 
@@ -67,7 +68,7 @@ def command(uri: str, port: int) -> list[str]:
     """
     hosts = ",".join(f"{name}{port_}" for name in ("127.0.0.1", "localhost") for port_ in ("", f":{port}"))
     words = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", uri, "--allowed-hosts", hosts]
+    words += ["--backend-store-uri", uri, "--allowed-hosts", hosts, "--uvicorn-opts", "--log-level warning"]
     root = artifacts(uri)
     return words if root is None else [*words, "--artifacts-destination", root]
 

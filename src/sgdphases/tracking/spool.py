@@ -161,8 +161,9 @@ class Spool:
     def _open(self, path: Path) -> None:
         """Open for appending and write the lines that begin an attempt."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        earlier = read(path) if path.exists() else []
-        self._torn = path.exists() and not _ends_whole(path)
+        there = path.is_file()  # not a device, which may have no end
+        earlier = read(path) if there else []
+        self._torn = there and not _ends_whole(path)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         with contextlib.suppress(OSError):  # a file system without locks
             _hold(self._file)

@@ -24,6 +24,7 @@ from filelock import Timeout
 from sgdphases.files import writing
 from sgdphases.tracking.address import absolute, artifacts, as_uri, one_writer
 from sgdphases.tracking.runs import EXPERIMENT, Run, content, from_spools, overview
+from sgdphases.tracking.views import views
 
 for _name, _value in {
     "DO_NOT_TRACK": "true",
@@ -50,7 +51,7 @@ IDENTITY, REVISION, CONTENT = "sgdphases.identity", "sgdphases.revision", "sgdph
 PARENT = "mlflow.parentRunId"
 METRICS_PER_CALL, WORDS_PER_CALL = 800, 100  # MLflow takes 1000 things a call, of them 100 params and 100 tags
 KEYS_PER_RUN = 30  # its run page becomes slow with more
-LONGEST_PARAM, LONGEST_TAG = 6000, 8000
+LONGEST_PARAM, LONGEST_TAG, LONGEST_VIEW = 6000, 8000, 20000
 CUT = " ... (cut)"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the view for training, not for chats
@@ -141,7 +142,9 @@ def write(
             for run in runs:
                 writers[run.experiment].write(run)
             for name, writer in writers.items():
-                writer.retire_others([run for run in runs if run.experiment == name], whole)
+                own = [run for run in runs if run.experiment == name]
+                writer.retire_others(own, whole)
+                writer.offer(views(own))
         counts = [writer.counts for writer in writers.values()]
         return Report(True, **{word: sum(count[word] for count in counts) for word in _Experiment.WORDS})
     except Timeout:
@@ -196,6 +199,13 @@ class _Experiment:
             for old in others:
                 if identity not in kept and old.data.tags.get("kind") in kinds:
                     self._retire(old)
+
+    def offer(self, found: Mapping[str, str]) -> None:
+        """Offer saved views on the experiment's page."""
+        stored = self.client.get_experiment(self.id).tags
+        for tag, value in found.items():
+            if stored.get(tag) != value and len(value) <= LONGEST_VIEW:
+                self.client.set_experiment_tag(self.id, tag, value)
 
     def _all(self) -> Iterator[StoredRun]:
         """Every live run of the experiment, page by page."""

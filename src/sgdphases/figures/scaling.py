@@ -1,0 +1,160 @@
+"""Estimates against what they should scale with, beside the law."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sgdphases.figures import selection
+from sgdphases.figures.options import BatchCollapse, Scaling
+from sgdphases.figures.registry import one_of
+from sgdphases.figures.style import (
+    INK,
+    THEORY,
+    kind,
+    label,
+    legend_below,
+    log_ticks,
+    new_figure,
+    octave_ticks,
+    series_colours,
+    value_label,
+)
+
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+Entry = tuple[Any, str]
+"""What a legend shows and says."""
+LINES = ("-", (0, (4, 1.6)), (0, (1, 1.4)), (0, (5, 2, 1, 2)))
+
+
+@kind
+def scaling(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Scaling) -> Figure:
+    """Estimates with errors against a variable, points of one group alike, and the law's line.
+
+    Args:
+        cube: Not read; the fit holds all.
+        fits: Fits by name.
+        options: What the card says.
+
+    Returns:
+        The figure.
+    """
+    fit = selection.at_values(selection.fit_of(fits, options.fit), options.at)
+    count = len(options.y)
+    figure, axes = new_figure(1, count, width={1: 4.8, 2: 7.2}.get(count, 3.4 * count), height=3.6)
+    for word, ax in zip(options.y, axes.flat, strict=True):
+        one_of(word, map(str, fit.data_vars), f"estimate of the fit {options.fit}")
+        for place, (said, part) in enumerate(_groups(fit, word, options)):
+            colour = series_colours(part.attrs["groups"])[place]
+            look = {
+                "fmt": MARKERS[place % len(MARKERS)],
+                "color": colour,
+                "ms": 4.5,
+                "elinewidth": 1,
+                "label": said or None,
+            }
+            ax.errorbar(part["x"], part["y"], yerr=part["error"], markeredgecolor="white", markeredgewidth=0.4, **look)
+            if "predicted" in part:
+                mark = "_" if part.sizes["row"] == 1 else ""
+                ax.plot(part["x"], part["predicted"], color=colour, lw=1, ls=LINES[1], marker=mark, ms=14, zorder=1)
+        if options.predicted is not None:
+            ax.plot([], [], color=INK, lw=1, ls=LINES[1], label=label(fit[options.predicted]))
+        ax.set(xlabel=label(fit[options.x]), ylabel=label(fit[word]), xscale=options.scale, yscale=options.scale)
+        ax.margins(0.08)
+    legend_below(figure, axes.flat[0])
+    return figure
+
+
+@kind
+def batch_collapse(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: BatchCollapse) -> Figure:
+    """Critical learning rate and critical temperature against batch size.
+
+    If only the temperature matters, the first rises with slope one and the second is flat.
+
+    Args:
+        cube: Not read; the fit holds all.
+        fits: Fits by name.
+        options: What the card says.
+
+    Returns:
+        The figure.
+    """
+    fit = selection.at_values(selection.fit_of(fits, options.fit), options.at)
+    figure, axes = new_figure(1, 2, width=7.2, height=4.4, sharex=True)
+    said = _draw_collapse(axes[0, 0], fit, "learning_rate", options)
+    _draw_collapse(axes[0, 1], fit, "temperature", options)
+    figure.legend(*zip(*said, strict=True), loc="outside lower center", ncols=1)
+    return figure
+
+
+def _draw_collapse(ax: Axes, fit: xr.Dataset, quantity: str, options: BatchCollapse) -> list[Entry]:
+    """Draw all marks' learning rates or temperatures, the theory's, and the rule; return what a legend says."""
+    sizes = fit["batch_size"].values.astype(float)
+    power = 1 if quantity == "learning_rate" else 0
+    ax.set(xscale="log", yscale="log", xlabel=label(fit["batch_size"]))
+    entries: list[Entry] = []
+    for place, mark in enumerate(options.marks):
+        word = one_of(f"{mark}_{quantity}", map(str, fit.data_vars), f"estimate of the fit {options.fit}")
+        entries += _draw_boundary(ax, fit, word, place, options)
+        ax.set_ylabel(f"${fit[word].attrs.get('symbol', quantity)}$")
+    if options.theory in fit:
+        law = ax.plot(sizes, fit[options.theory].values / sizes ** (1 - power), color=THEORY)
+        entries.append((law[0], label(fit[options.theory])))
+    middle = np.sqrt(np.prod(ax.get_ylim()))
+    rule = ax.plot(sizes, middle * (sizes / np.sqrt(sizes[0] * sizes[-1])) ** power, color=INK, lw=1, ls=LINES[2])
+    log_ticks(ax.xaxis, sizes)
+    octave_ticks(ax.yaxis)
+    return [*entries, (rule[0], "if only the temperature matters")]
+
+
+def _draw_boundary(ax: Axes, fit: xr.Dataset, word: str, place: int, options: BatchCollapse) -> list[Entry]:
+    """Draw one mark's boundary against batch size, a line for each value of the group; return what a legend says."""
+    line, error = fit[word], fit[f"{word}_error"]
+    grouped = options.group in line.dims
+    if set(line.dims) - {"batch_size", options.group}:
+        axes = ", ".join(map(str, line.dims))
+        raise ValueError(f"{word} has the axes {axes}; choose with the options group and at")
+    colour = series_colours(len(options.marks) + 1)[place]
+    entries: list[Entry] = []
+    for index in range(line.sizes[options.group] if grouped else 1):
+        at = {options.group: index} if grouped else {}
+        height = line.isel(at).values
+        spread = np.minimum(np.nan_to_num(error.isel(at).values), 0.9 * np.nan_to_num(height))
+        said = [value_label(fit[options.group], fit[options.group].values[index])] if grouped else []
+        text = ", ".join([str(line.attrs.get("long_name", word)), *said]) + _slopes(fit, word, at)
+        look = {"color": colour, "ls": LINES[index % len(LINES)], "marker": MARKERS[place], "elinewidth": 1}
+        entries.append((ax.errorbar(fit["batch_size"].values, height, yerr=spread, **look), text))
+    return entries
+
+
+def _slopes(fit: xr.Dataset, word: str, place: Mapping[str, int]) -> str:
+    """Fitted exponents of one line in words."""
+    mark = word.removesuffix("_learning_rate")
+    words = map(str, fit.data_vars)
+    found = [name for name in words if name.startswith(f"{mark}_") and name.endswith("_exponent")]
+    parts = []
+    for name in found:
+        value, error = (float(fit[one].isel(place)) for one in (name, f"{name}_error"))
+        parts.append(f"{name.removeprefix(f'{mark}_').split('_')[0]} ${value:.2f}\\pm{error:.2f}$")
+    return "; slope " + ", ".join(parts) if found else ""
+
+
+def _groups(fit: xr.Dataset, word: str, options: Scaling) -> Iterator[tuple[str, xr.Dataset]]:
+    """Points of one estimate, group by group: x, y, error and, where there is a law, predicted."""
+    parts = {"y": fit[word], "x": fit[one_of(options.x, map(str, fit.variables), "variable or coordinate")]}
+    parts["error"] = fit[f"{word}_error"] if f"{word}_error" in fit else xr.zeros_like(fit[word])
+    if options.predicted is not None:
+        parts["predicted"] = fit[one_of(options.predicted, map(str, fit.data_vars), "variable")]
+    if options.group is not None:
+        parts["group"] = fit[one_of(options.group, map(str, fit.variables), "variable or coordinate")]
+    flat = [np.ravel(array.values) for array in xr.broadcast(*parts.values())]
+    table = xr.Dataset({name: ("row", values) for name, values in zip(parts, flat, strict=True)})
+    table = table.isel(row=np.isfinite(table["y"].values) & np.isfinite(table["x"].values)).sortby("x")
+    groups = np.unique(table["group"].values) if "group" in table else [None]
+    for group in groups:
+        part = table if group is None else table.isel(row=table["group"].values == group)
+        said = "" if group is None else value_label(fit[options.group], group)
+        yield said, part.assign_attrs(groups=len(groups))

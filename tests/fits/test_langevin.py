@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from made_cubes import grid_cube
+from sgdphases.fits.langevin import SAMPLES, langevin
+
+STEPS = np.array([0, 1, 10, 30, 80, 300, 900, 5000])
+DIMS = ("learning_rate", "replica", "step")
+REPLICAS, LEVELS = 200, 4
+
+
+def made(*, coulomb=1.0, noise=1.0, peclet=0.0, seed=0):
+    """Levels that follow the equation exactly; `coulomb` and `noise` scale what they do against what is predicted."""
+    random = np.random.default_rng(seed)
+    rate = np.array([0.5, 2.0])
+    time = rate[:, None] * np.diff(STEPS)
+    velocity = random.uniform(0.5, 1.5, (2, REPLICAS, 1, LEVELS)) * 1e-3 * np.ones((len(STEPS), 1))
+    strength = random.uniform(0.5, 1.5, (2, REPLICAS, 1, LEVELS)) * 1e-5 * np.ones((len(STEPS), 1))
+    grown = time[:, None, :, None]
+    variance = (rate / 4)[:, None, None, None] * strength[:, :, :-1] * grown
+    variance = variance * (1 + np.diff(STEPS) * 4 / SAMPLES)[:, None]
+    moves = coulomb * velocity[:, :, :-1] * grown
+    moves = moves + noise * np.sqrt(variance) * random.standard_normal(variance.shape)
+    levels = np.concatenate([np.zeros((2, REPLICAS, 1, LEVELS)), np.cumsum(moves, axis=2)], axis=2)
+    levels += 100.0 * np.arange(LEVELS, 0, -1)
+    variables = {
+        "eigenvalues": ((*DIMS, "mode"), levels),
+        "predicted_velocity": ((*DIMS, "mode"), velocity),
+        "noise": ((*DIMS, "mode"), strength),
+        "peclet": (DIMS, np.full((2, REPLICAS, len(STEPS)), peclet)),
+    }
+    return grid_cube(variables, axes={"learning_rate": rate}, steps=STEPS)
+
+
+def test_levels_that_obey_the_equation_give_ratios_of_one():
+    found = langevin(made())
+    for name in ("velocity_ratio", "noise_ratio"):
+        known = np.isfinite(found[name].values)
+        pull = ((found[name] - 1) / found[f"{name}_error"]).values[known]
+        assert known.sum() >= 8
+        assert np.abs(pull).max() < 4
+    np.testing.assert_allclose(found["valid_share"], 1.0)
+    ratio = (found["measured_diffusion"] / found["predicted_diffusion"]).values
+    assert np.nanmean(ratio) == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_wrong_drift_and_a_wrong_noise_are_seen():
+    slow = langevin(made(coulomb=0.5))
+    assert float(slow["velocity_ratio"].isel(step=-1, learning_rate=0)) == pytest.approx(0.5, abs=0.02)
+    loud = langevin(made(noise=2.0))
+    assert np.nanmean(loud["noise_ratio"]) == pytest.approx(4.0, rel=0.1)
+
+
+def test_noise_counts_only_within_an_epoch_and_from_five_steps_on():
+    found = langevin(made())["noise_ratio"].isel(learning_rate=0)
+    known = dict(zip(found["step"].values.tolist(), np.isfinite(found.values).tolist(), strict=True))
+    assert known == {0: False, 1: True, 10: True, 30: True, 80: True, 300: True, 900: False}
+
+
+def test_too_large_steps_are_not_predicted():
+    found = langevin(made(peclet=0.5))
+    assert float(found["valid_share"].max()) == 0.0
+    assert np.isnan(found["measured_velocity"]).all()
+    assert np.isnan(found["predicted_eigenvalues"]).all()
+
+
+def test_a_drift_beyond_the_gap_is_not_predicted():
+    cube = made()
+    close = cube["eigenvalues"] / 1e4 + np.arange(LEVELS, 0, -1)
+    found = langevin(cube.assign(eigenvalues=close, predicted_velocity=cube["predicted_velocity"] * 1e3))
+    assert float(found["valid_share"].isel(step=-1).max()) == 0.0
+
+
+def test_prediction_stands_at_the_windows_end():
+    cube = made(noise=0.0)
+    found = langevin(cube)
+    ahead = found["predicted_eigenvalues"].isel(step=3)
+    np.testing.assert_allclose(ahead, cube["eigenvalues"].isel(step=4), rtol=1e-12)
+    assert found["step"].values.tolist() == STEPS[:-1].tolist()
+
+
+def test_says_which_observables_are_missing():
+    with pytest.raises(ValueError, match="predicted_velocity, noise"):
+        langevin(made().drop_vars(["predicted_velocity", "noise"]))

@@ -1,0 +1,32 @@
+"""Addresses do not depend on the working directory; locks are exclusive."""
+
+import pytest
+from filelock import Timeout
+
+from sgdphases.tracking import address
+
+
+def test_addresses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    there = f"sqlite:///{tmp_path}/results/mlflow.db"
+    assert address.absolute("results/mlflow.db") == there
+    assert address.absolute("sqlite:///results/mlflow.db") == there
+    assert address.absolute(there) == there
+    assert address.absolute("https://host:1/x") == "https://host:1/x"
+    assert address.absolute("postgresql://u@h/d") == "postgresql://u@h/d"
+    assert address.artifacts(there) == f"file://{tmp_path}/results/artifacts"
+    assert address.artifacts("http://host") is None
+    assert address.as_uri("a b") == f"file://{tmp_path}/a%20b"
+    assert address.as_uri("s3://bucket/x") == "s3://bucket/x"
+
+
+@pytest.mark.parametrize("uri", ["sqlite", "http://127.0.0.1:9/none"])
+def test_one_writer_at_a_time(tmp_path, monkeypatch, uri):
+    monkeypatch.setattr(address, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(address.tempfile, "gettempdir", lambda: str(tmp_path))
+    uri = f"sqlite:///{tmp_path}/new/mlflow.db" if uri == "sqlite" else uri
+    with address.one_writer(uri):
+        with pytest.raises(Timeout), address.one_writer(uri):
+            pass
+    with address.one_writer(uri):
+        pass
