@@ -11,66 +11,20 @@ from sgdphases.observables.registry import OBSERVABLES
 from sgdphases.quantities import attributes
 from sgdphases.storage.cube import Layout, measured, merge
 from sgdphases.storage.phases import with_phases
+from sgdphases.theory import published
 
 OCTAVES = 2.0 ** np.arange(-3, 9)
 STEPS = [0, 1, 10, 100, 1000, 10_000, 100_000]
-
-# arXiv 2509.01349, digitised: rows T = 64 ... 1/32, columns 1/sigma_W = 2^-8 ... 2^3.
-OVERLAP = """
-.27 .17 .09 .07 .03 .05 .04 .02 .02 .00 .00 .00
-.37 .26 .17 .09 .05 .03 .05 .03 .02 .00 .00 .00
-.44 .34 .23 .16 .09 .06 .06 .05 .04 .01 .00 .00
-.53 .42 .32 .22 .19 .10 .08 .06 .04 .01 .00 .00
-.60 .50 .39 .31 .23 .17 .11 .09 .05 .02 .00 .00
-.64 .55 .47 .39 .34 .25 .19 .11 .08 .04 .01 .00
-.67 .58 .53 .47 .41 .38 .30 .20 .11 .05 .02 .01
-.68 .60 .55 .50 .47 .43 .36 .27 .16 .08 .03 .01
-.71 .63 .56 .53 .48 .44 .38 .29 .17 .08 .04 .01
-.71 .64 .58 .52 .50 .45 .37 .27 .16 .08 .04 .01
-.70 .66 .59 .54 .50 .45 .37 .27 .15 .07 .03 .01
-.71 .67 .61 .56 .52 .47 .38 .25 .15 .07 .03 .01
-"""
-GROWTH = """
-3.7 5.0 6.4 7.7 9.3 10.6 11.8 13.4 14.9 16.3 17.5 19.0
-2.9 4.3 5.5 7.0 8.5 9.7 11.1 12.5 14.0 15.6 16.9 18.2
-2.1 3.4 4.7 6.1 7.5 8.9 10.4 11.8 13.2 14.6 16.0 17.5
-1.4 2.6 3.9 5.3 6.5 7.9 9.3 10.7 12.3 13.6 15.2 16.4
-0.8 1.7 2.9 4.2 5.3 6.8 8.0 9.4 11.1 12.5 14.0 15.5
-0.4 0.9 1.4 2.4 3.6 5.2 6.3 7.9 9.2 10.8 12.3 13.8
-0.0 0.1 0.3 0.8 1.6 2.6 3.8 5.6 7.0 8.2 10.0 11.0
-0 0 0 0 0 0.5 1.3 2.3 3.5 4.8 6.1 7.9
-0 0 0 0 0 0 0 0.3 1.2 2.8 3.7 5.3
-0 0 0 0 0 0 0 0 0.4 1.4 2.7 4.2
-0 0 0 0 0 0 0 0 0.2 1.1 2.4 3.9
-0 0 0 0 0 0 0 0 0.1 1.0 2.3 3.7
-"""
-LOSS = """
-1.2e-2 1.3e-2 1.5e-2 1.1e-2 1.3e-2 1.4e-2 1.2e-2 1.6e-2 1.4e-2 1.6e-2 1.5e-2 1.6e-2
-1.0e-2 1.1e-2 9.6e-3 1.1e-2 1.1e-2 9.6e-3 1.0e-2 1.1e-2 1.3e-2 1.5e-2 1.4e-2 1.4e-2
-1.0e-2 9.6e-3 8.6e-3 9.1e-3 9.6e-3 8.1e-3 1.1e-2 9.6e-3 1.1e-2 1.1e-2 1.1e-2 1.3e-2
-1.1e-2 8.6e-3 8.1e-3 8.1e-3 6.2e-3 6.9e-3 6.6e-3 6.2e-3 9.6e-3 1.0e-2 1.2e-2 1.0e-2
-1.2e-2 7.7e-3 6.2e-3 5.3e-3 5.0e-3 4.0e-3 5.0e-3 5.0e-3 7.7e-3 7.3e-3 1.0e-2 1.0e-2
-1.5e-2 5.3e-3 4.0e-3 2.5e-3 1.8e-3 2.5e-3 1.6e-3 3.1e-3 4.0e-3 4.7e-3 6.2e-3 5.3e-3
-1.5e-2 4.3e-3 1.8e-3 9.4e-4 8.4e-4 4.9e-4 6.8e-4 5.2e-4 9.4e-4 1.9e-3 2.5e-3 1.2e-3
-1.6e-2 2.5e-3 4.2e-4 1.5e-4 7.0e-5 7.4e-5 5.7e-5 2.3e-5 3.1e-5 6.3e-5 3.7e-5 8.7e-5
-2.1e-2 2.9e-3 3.8e-4 4.8e-5 1.9e-5 8.6e-6 1.5e-6 1.1e-6 3.4e-6 1.9e-6 1.2e-6 6.8e-7
-3.3e-2 4.7e-3 5.2e-4 1.9e-4 1.6e-5 3.6e-6 8.9e-7 4.9e-7 2.0e-7 1.8e-7 1.8e-7 1.8e-7
-4.6e-2 8.1e-3 9.4e-4 1.6e-4 3.1e-5 5.0e-6 1.7e-6 4.2e-7 2.2e-7 1.9e-7 1.8e-7 1.6e-7
-5.4e-2 1.5e-2 2.1e-3 2.2e-4 4.8e-5 7.7e-6 1.7e-6 6.4e-7 2.4e-7 2.4e-7 2.4e-7 2.7e-7
-"""
-BOUNDARY = {"place": [0.0122, 0.0156, 0.06, 0.12, 0.25, 0.5, 1, 2, 4, 8], "height": [64, 32, 4.7, 2.1, 1.6, 1.05, 0.85, 0.82, 0.69, 0.47]}
-GROWTH_BOUNDARY = [4.9, 2.2, 1.5, 1.1, 0.77, 0.59, 0.43, 0.32, 0.21, 0.21, 0.25, 0.23]
-
-
-def published(table: str) -> np.ndarray:
-    """Table as (learning_rate ascending, init_scale ascending)."""
-    return np.array([line.split() for line in table.split("\n") if line], dtype=float)[::-1, ::-1]
 
 
 def variable(name: str, values: np.ndarray) -> tuple[tuple[str, ...], np.ndarray, dict[str, Any]]:
     """One measured variable with its attributes."""
     row = OBSERVABLES[name]
-    return ("network", "step", *[axis for axis in row.axes if values.ndim > 2 and axis == "mode"]), values, row.attributes
+    return (
+        ("network", "step", *[axis for axis in row.axes if values.ndim > 2 and axis == "mode"]),
+        values,
+        row.attributes,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -86,19 +40,22 @@ def cube() -> xr.Dataset:
     columns = {name: np.repeat([point[name] for point in points], 10) for name in points[0]}
     columns["replica"] = np.tile(replicas, len(points))
 
-    def spread(table: str, sigma: float) -> np.ndarray:
-        return np.repeat(published(table).ravel(), 10) + sigma * generator.normal(size=1440)
+    def spread(name: str, sigma: float) -> np.ndarray:
+        return np.repeat(published.MAPS[name].ravel(), 10) + sigma * generator.normal(size=1440)
 
     ramp = np.linspace(0, 1, len(STEPS))
-    growth = spread(GROWTH, 0.15)[:, None] * ramp
-    loss = np.exp(np.log(0.3) + np.log(spread(LOSS, 0) * generator.lognormal(0, 0.5, 1440) / 0.3)[:, None] * ramp)
+    growth = spread("log_spread_growth", 0.15)[:, None] * ramp
+    loss = np.exp(
+        np.log(0.3) + np.log(spread("test_loss", 0) * generator.lognormal(0, 0.5, 1440) / 0.3)[:, None] * ramp
+    )
     quantiles = np.sort(generator.chisquare(4, (1440, 1, 16)) / 5, axis=-1)[..., ::-1]
     levels = quantiles * (columns["init_scale"] ** 2)[:, None, None] * np.exp(growth)[..., None]
-    overlap = np.repeat(spread(OVERLAP, 0.03)[:, None], len(STEPS), axis=1)
+    overlap = np.repeat(spread("overlap", 0.03)[:, None], len(STEPS), axis=1)
     rate, scale = columns["learning_rate"] / 4, columns["init_scale"]
     threshold = np.log2(rate / np.maximum(0.33 * scale, 0.6))[:, None] + generator.normal(size=(1440, len(STEPS)))
     values = {
         "eigenvalues": levels,
+        "teacher_eigenvalues": np.broadcast_to(np.linspace(2.6, 0.12, 16), levels.shape),
         "train_loss": loss,
         "test_loss": loss * 1.1,
         "gradient_norm": loss * 0.3,
@@ -113,7 +70,6 @@ def cube() -> xr.Dataset:
     data = {name: variable(name, array) for name, array in values.items()}
     shard = measured(columns, data, steps=STEPS, layers=[1], attrs=attrs)
     whole = merge(layout, [("synthetic", shard)])
-    whole["target_eigenvalues"] = ("mode", np.linspace(2.6, 0.12, 16), {"long_name": "target", "symbol": "x^*"})
     return with_phases(whole)
 
 
@@ -133,10 +89,18 @@ def fits(cube: xr.Dataset) -> dict[str, xr.Dataset]:
     )
     told = xr.Dataset(
         {
-            "boundary_temperature": ("boundary_point", BOUNDARY["height"], {"long_name": "68 % pass (Park et al.)"}),
-            "boundary_inverse_init_scale": ("boundary_point", BOUNDARY["place"]),
-            "growth_temperature": ("init_scale", GROWTH_BOUNDARY[::-1], {"long_name": "exceeds by e (Park et al.)"}),
-            "overlap": (("temperature", "init_scale"), published(OVERLAP), cube["overlap"].attrs),
+            "boundary_temperature": (
+                "boundary_point",
+                published.BOUNDARY[:, 1],
+                {"long_name": "68 % pass (Park et al.)"},
+            ),
+            "boundary_inverse_init_scale": ("boundary_point", published.BOUNDARY[:, 0]),
+            "growth_temperature": (
+                "init_scale",
+                published.GROWTH_TEMPERATURE,
+                {"long_name": "exceeds by e (Park et al.)"},
+            ),
+            "overlap": (("temperature", "init_scale"), published.MAPS["overlap"], cube["overlap"].attrs),
         },
         coords={
             "init_scale": scale,
@@ -144,7 +108,7 @@ def fits(cube: xr.Dataset) -> dict[str, xr.Dataset]:
             "inverse_init_scale": ("init_scale", 1 / OCTAVES, attributes("inverse_init_scale")),
         },
     )
-    told["train_loss_curve"] = ("temperature", published(LOSS)[:, 0], {"long_name": "training loss, published"})
+    told["train_loss_curve"] = ("temperature", published.TRAIN_LOSS_CURVE, {"long_name": "training loss, published"})
     return {"boundaries": lines, "published": told}
 
 
@@ -159,7 +123,8 @@ def langevin(cube: xr.Dataset) -> xr.Dataset:
     expected = (1.1 * velocity).assign_attrs(long_name="predicted velocity of a level", symbol="dx/dt")
     made = xr.Dataset({"measured_velocity": velocity, "predicted_velocity": expected})
     made["measured_velocity_error"] = abs(velocity) * 0.2
-    made["predicted_eigenvalues"] = start + 0.3 * moves.where(moves["step"] > 10)
+    ahead = start + 0.3 * moves.where(moves["step"] > 10)
+    made["predicted_eigenvalues"] = ahead.assign_attrs(long_name="predicted level", symbol="x")
     return made.drop_vars("flow_time", errors="ignore")
 
 
@@ -177,7 +142,11 @@ def spacings() -> xr.Dataset:
     words = {"long_name": "mean spacing over its unit", "symbol": r"\langle S\rangle/\sqrt{\eta A/B}"}
     return xr.Dataset(
         {
-            "spacing_density": ((*every, "spacing"), density * (1 + 0.05 * generator.normal(size=shape)), {"symbol": "P(s)"}),
+            "spacing_density": (
+                (*every, "spacing"),
+                density * (1 + 0.05 * generator.normal(size=shape)),
+                {"symbol": "P(s)"},
+            ),
             "spacing_density_error": ((*every, "spacing"), np.full(shape, 0.02)),
             "spacing_slope": (every, (slope + 0.02 * generator.normal(size=8))[:, None], words),
             "spacing_slope_error": (every, np.full((8, 1), 0.02)),
@@ -211,8 +180,6 @@ def batches() -> xr.Dataset:
     return xr.Dataset(data, coords={"init_scale": scale, "batch_size": ("batch_size", sizes, attributes("batch_size"))})
 
 
-
-
 @pytest.fixture
 def tiny() -> Callable[..., xr.Dataset]:
     """Make a cube of any grid with constant or given phases."""
@@ -220,7 +187,11 @@ def tiny() -> Callable[..., xr.Dataset]:
     def make(
         rates: list[float], scales: list[float], *, replicas: int = 2, layers: int = 0, batches: int = 0, phase: int = 1
     ) -> xr.Dataset:
-        dims = ["batch_size"] * bool(batches) + ["learning_rate", "init_scale", "replica", "step"] + ["layer"] * bool(layers)
+        dims = (
+            ["batch_size"] * bool(batches)
+            + ["learning_rate", "init_scale", "replica", "step"]
+            + ["layer"] * bool(layers)
+        )
         sizes = {"batch_size": batches, "learning_rate": len(rates), "init_scale": len(scales), "replica": replicas}
         sizes |= {"step": 2, "layer": layers}
         shape = [sizes[dim] for dim in dims]

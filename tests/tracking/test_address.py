@@ -25,8 +25,7 @@ def test_one_writer_at_a_time(tmp_path, monkeypatch, uri):
     monkeypatch.setattr(address, "LOCK_SECONDS", 0.05)
     monkeypatch.setattr(address.tempfile, "gettempdir", lambda: str(tmp_path))
     uri = f"sqlite:///{tmp_path}/new/mlflow.db" if uri == "sqlite" else uri
-    with address.one_writer(uri):
-        with pytest.raises(Timeout), address.one_writer(uri):
-            pass
+    with address.one_writer(uri), pytest.raises(Timeout), address.one_writer(uri):
+        pass
     with address.one_writer(uri):
         pass

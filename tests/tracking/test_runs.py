@@ -105,7 +105,7 @@ def test_the_parent_spans_its_jobs():
 
 
 def test_content_sees_files_and_words_but_not_the_start(tmp_path):
-    run = dict(kind=JOB, experiment="a", key="", name="a", artifacts=(("f", ""),))
+    run = {"kind": JOB, "experiment": "a", "key": "", "name": "a", "artifacts": (("f", ""),)}
     before = content(Run(**run, start=1), tmp_path)
     assert content(Run(**run, start=2), tmp_path) == before
     assert content(Run(**run, start=1, params={"a": "1"}), tmp_path) != before

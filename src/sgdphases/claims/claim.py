@@ -37,6 +37,10 @@ class NotReached(Exception):
     """The experiment cannot measure this claim; the message says what is missing."""
 
 
+ROUNDING = 1e-9
+"""Relative error of arithmetic that must not decide a verdict: an octave off is within one octave."""
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """How far a measured value may lie from the expected one.
@@ -60,7 +64,9 @@ class Tolerance:
         return {
             "absolute": lambda: abs(measured - expected) <= self.value,
             "relative": lambda: abs(measured / expected - 1) <= self.value,
-            "factor": lambda: measured > 0 and abs(math.log(measured / expected)) <= math.log(self.value),
+            "factor": lambda: (
+                measured > 0 and abs(math.log(measured / expected)) <= math.log(self.value) * (1 + ROUNDING)
+            ),
             "offset": lambda: self.value <= measured - expected <= self.upper,
             "range": lambda: self.value <= measured <= self.upper,
             "above": lambda: measured >= self.value,

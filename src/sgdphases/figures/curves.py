@@ -44,16 +44,16 @@ def curves(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Curves) ->
     for word, ax in zip(options.variables, axes.flat, strict=False):
         array = selection.variable_of(cube, word)
         array = selection.as_numbers(selection.at_step(selection.at_values(array, options.at), options.step))
-        drawn = _draw_lines(ax, array, options)
+        _draw_lines(ax, array, options)
         if word in options.published:
-            _draw_published(ax, fits, options.published[word], drawn, options)
+            _draw_published(ax, fits, options.published[word], options)
         ax.set(ylabel=label(array), xlabel=label(selection.coordinate_of(cube, options.x)))
     _set_legend(figure, axes.flat[0], cube, options)
     return figure
 
 
-def _draw_lines(ax: Axes, array: xr.DataArray, options: Curves) -> xr.DataArray:
-    """Draw all series of one variable; return its coordinate along the axis."""
+def _draw_lines(ax: Axes, array: xr.DataArray, options: Curves) -> None:
+    """Draw all series of one variable."""
     array, column = selection.on_grid(array, options.x)
     if options.series is not None:
         array, row = selection.on_grid(array, options.series)
@@ -83,16 +83,14 @@ def _draw_lines(ax: Axes, array: xr.DataArray, options: Curves) -> xr.DataArray:
     if is_logarithmic(along):
         ax.set_xscale("log")
         log_ticks(ax.xaxis, along.values)
-    return along
 
 
-def _draw_published(ax: Axes, fits: Mapping[str, xr.Dataset], word: str, along: xr.DataArray, options: Curves) -> None:
+def _draw_published(ax: Axes, fits: Mapping[str, xr.Dataset], word: str, options: Curves) -> None:
     """Mark published values that lie along the same coordinate."""
     told = selection.variable_of(selection.fit_of(fits, "published"), word)
     if options.x not in told.coords or told.ndim != 1:
-        raise ValueError(
-            f"the published {word} does not lie along {along.name}; it has {', '.join(map(str, told.dims))}"
-        )
+        along = ", ".join(map(str, told.dims))
+        raise ValueError(f"the published {word} lies along {along}, not along {options.x}")
     look = {"ls": "none", "marker": "D", "mfc": "white", "mec": INK, "ms": 4.5, "zorder": 4}
     ax.plot(told[options.x].values, told.values, label=label(told), **look)
     ax.legend(loc="best", handletextpad=0.3)

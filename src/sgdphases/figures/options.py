@@ -107,7 +107,7 @@ class Trajectories(Options):
     cells: Annotated[list[dict[str, float]], Field(min_length=1)]
     variable: str = "eigenvalues"
     x: str = "flow_time"
-    target: list[str] = ["teacher_eigenvalues", "target_eigenvalues", "target_largest"]
+    target: list[str] = ["teacher_eigenvalues", "target_largest"]
     replica: int = 0
     label: str = "phase"
     prediction: str = "langevin"

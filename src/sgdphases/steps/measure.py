@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from sgdphases.config import read_card
 from sgdphases.datasets.loading import load_tasks
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--spool")
     arguments = begin("measure", parser, argv)
     torch.set_num_threads(arguments.threads)
+    threadpool_limits(arguments.threads)  # NumPy's own; spectra of wide layers are far slower when threads contend
     words = read_card(arguments.card).analysis.observables
     with (
         events(arguments.spool, Path(arguments.card).stem, "measure", Path(arguments.records).stem) as spool,

@@ -7,7 +7,6 @@ gives the two numbers for any shape.
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
 
 Floats = NDArray[np.float64]
 
@@ -98,6 +97,8 @@ def median(ratio: float, *, variance: float = 1.0) -> float:
     Returns:
         Level below which half of the bulk lies.
     """
+    from scipy import optimize  # here, because words of cards are checked without scipy's second of start-up
+
     lower, upper = edges(ratio, 1.0)
     middle = optimize.brentq(lambda x: float(distribution(x, ratio)) - 0.5, float(lower), float(upper), xtol=1e-14)
     return float(variance) * middle

@@ -1,0 +1,114 @@
+"""What of a cube is shown."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from sgdphases.figures import selection
+from sgdphases.quantities import attributes
+
+
+def test_steps_by_word_and_by_number(cube: xr.Dataset) -> None:
+    array = cube["train_loss"]
+    assert selection.at_step(array, "first")["step"] == 0
+    assert selection.at_step(array, "last")["step"] == 100_000
+    assert selection.at_step(array, 900)["step"] == 1000
+    plain = array.isel(step=0, drop=True)
+    assert selection.at_step(plain, "last") is plain
+
+
+def test_places_by_any_coordinate(cube: xr.Dataset) -> None:
+    cell = selection.at_values(cube, {"inverse_init_scale": 8, "temperature": 0.25})
+    assert cell["init_scale"] == 0.125
+    assert cell["learning_rate"] == 1.0
+    assert set(cell["train_loss"].dims) == {"replica", "step"}
+
+
+def test_a_place_off_the_grid_is_told_what_there_is(cube: xr.Dataset, tiny: Callable[..., xr.Dataset]) -> None:
+    with pytest.raises(ValueError, match=r"no temperature = 3.*0.03125, 0.0625"):
+        selection.at_values(cube, {"temperature": 3})
+    with pytest.raises(ValueError, match=r"unknown coordinate 'temprature' \(did you mean 'temperature'"):
+        selection.at_values(cube, {"temprature": 3})
+    several = tiny([1, 2], [1, 2], batches=2)
+    with pytest.raises(ValueError, match="temperature changes along"):
+        selection.at_values(several, {"temperature": 0.25})
+    assert selection.at_values(several, {"temperature": 0.25, "batch_size": 8})["learning_rate"] == 2
+
+
+def test_averages_leave_out_what_is_missing() -> None:
+    values = xr.DataArray([[1.0, np.nan, 4.0, 100.0], [np.nan] * 4], dims=("cell", "replica"), name="x", attrs={"a": 1})
+    assert np.allclose(selection.averaged(values, "mean"), [35, np.nan], equal_nan=True)
+    assert np.allclose(selection.averaged(values, "median"), [4, np.nan], equal_nan=True)
+    assert selection.averaged(values, "mean").attrs == {"a": 1}
+    low, high = selection.quantiles(values, "replica", 0, 1)
+    assert low[0] == 1 and high[0] == 100 and np.isnan(low[1])
+
+
+def test_a_flag_without_value_is_missing() -> None:
+    flag = xr.DataArray(np.array([1, 0, -1], dtype=np.int8), attrs={"flag_values": np.array([0, 1])})
+    assert np.allclose(selection.as_numbers(flag), [1, 0, np.nan], equal_nan=True)
+
+
+def test_decades_are_seen_in_medians() -> None:
+    def values(*numbers: float) -> xr.DataArray:
+        return xr.DataArray([numbers], dims=("replica", "cell"), name="x")
+
+    assert selection.spans_decades(values(1e-5, 1e-2))
+    assert not selection.spans_decades(values(1e-5, 9e-4))
+    assert not selection.spans_decades(values(-1.0, 1e3))
+    assert not selection.spans_decades(values(np.nan, np.nan))
+
+
+def test_panels_are_ascending_and_hold_the_right_cells(cube: xr.Dataset) -> None:
+    array = cube["overlap"].isel(step=-1).mean("replica")
+    (panel,) = selection.panels(array, "inverse_init_scale", "temperature")
+    assert (np.diff(panel.x) > 0).all() and (np.diff(panel.y) > 0).all()
+    assert panel.values[3, 11] == array.sel(init_scale=0.125, learning_rate=1.0)
+    assert panel.title == "" and panel.place == {}
+
+
+def test_further_axes_become_panels_in_order(tiny: Callable[..., xr.Dataset]) -> None:
+    array = tiny([1, 2, 4], [1, 2], batches=2, layers=3)["overlap"].isel(step=0, replica=0)
+    found = selection.panels(array, "inverse_init_scale", "temperature")
+    assert selection.arranged(found) == (2, 3)
+    assert [panel.title for panel in found][:4] == [
+        *(rf"$B = 4$, $\ell = {layer}$" for layer in range(3)),
+        r"$B = 8$, $\ell = 0$",
+    ]
+    assert found[0].y.values.tolist() == [0.25, 0.5, 1.0]
+    assert found[3].y.values.tolist() == [0.125, 0.25, 0.5]
+    assert selection.arranged(found[:1]) == (1, 3) or len(found[0].place) == 2
+    named = array.assign_coords(layer_name=("layer", ["first", "middle", "last"]))
+    assert selection.panels(named, "inverse_init_scale", "temperature")[1].title == "$B = 4$, middle"
+
+
+def test_a_constant_coordinate_is_an_axis_of_one_value(tiny: Callable[..., xr.Dataset]) -> None:
+    array = tiny([1, 2], [4])["overlap"].isel(step=0, replica=0, init_scale=0)
+    (panel,) = selection.panels(array, "inverse_init_scale", "temperature")
+    assert panel.values.shape == (2, 1)
+    assert panel.x.attrs["symbol"] == attributes("inverse_init_scale")["symbol"]
+
+
+def test_two_coordinates_of_one_axis_are_no_map(cube: xr.Dataset) -> None:
+    array = cube["overlap"].isel(step=-1).mean("replica")
+    with pytest.raises(ValueError, match="same axis"):
+        selection.panels(array, "init_scale", "inverse_init_scale")
+
+
+def test_a_star_of_points_is_no_map() -> None:
+    star = xr.DataArray([1.0, 2.0], dims="point", coords={"a": ("point", [1, 2]), "b": ("point", [1, 1])})
+    with pytest.raises(ValueError, match="star of points"):
+        selection.panels(star, "a", "b")
+
+
+def test_a_missing_fit_is_named() -> None:
+    with pytest.raises(ValueError, match="needs the fit 'langevin'; the card asks for: boundaries"):
+        selection.fit_of({"boundaries": xr.Dataset()}, "langevin")
+
+
+def test_majority_of_a_cell(cube: xr.Dataset) -> None:
+    frozen = selection.at_values(cube, {"inverse_init_scale": 1 / 256, "temperature": 1 / 32})
+    assert selection.majority_word(frozen, "phase") == "spin glass"
+    assert selection.majority_word(frozen, "nothing") == ""

@@ -1,0 +1,158 @@
+"""The whole way through the house on the smallest grid: what a run leaves, what an edit plans, what bad input says."""
+
+import csv
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+import xarray as xr
+
+pytestmark = pytest.mark.slow
+
+TOY = "tests/workflow/cards/toy.yaml"
+TRAINING = {"resolve", "train", "measure", "download"}
+
+
+def test_run_leaves_cube_claims_figures_and_runs(finished):
+    results = finished.folder / "results"
+    cube = xr.load_dataset(results / "toy" / "cube.nc")
+    assert dict(cube.sizes) == {"learning_rate": 2, "init_scale": 2, "replica": 2, "step": 7, "mode": 4}
+    assert cube["train_loss"].notnull().all()
+    assert (cube["eigenvalues"].diff("mode") <= 0).all()
+    with (results / "claims.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["claim"].partition(".")[0] for row in rows} >= {f"dyson-{n:02d}" for n in (*range(1, 20), 26, 27)}
+    assert all(row["verdict"] in ("pass", "fail", "not_measured") for row in rows)
+    assert sorted(path.suffix for path in (results / "toy" / "figures").iterdir()) == [".png", ".svg"] * 1
+    with sqlite3.connect(results / "tracking" / "mlflow.db") as store:
+        assert store.execute("select count(*) from runs").fetchone()[0] > 4
+        assert {row[0] for row in store.execute("select distinct status from runs")} == {"FINISHED"}
+
+
+def test_every_rule_has_a_log_and_a_benchmark(finished):
+    with_log = {path.stem.split("-")[0] for path in finished.folder.glob("results/**/logs/*.log")}
+    with_benchmark = {path.stem.split("-")[0] for path in finished.folder.glob("results/**/benchmarks/*.tsv")}
+    rules = "download resolve train measure merge fit grade ledger draw store track".split()
+    assert with_log == set(rules) == with_benchmark
+
+
+def test_nothing_to_do_a_second_time(finished):
+    assert finished.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "allowed"),
+    [
+        ("src/sgdphases/figures/style.py", "import ", "CONSTANT = 1\nimport ", {"draw", "track"}),
+        ("src/sgdphases/fits/fractions.py", "import ", "CONSTANT = 1\nimport ", {"fit", "grade", "ledger", "draw", "track"}),
+        ("src/sgdphases/claims/claim.py", "import ", "CONSTANT = 1\nimport ", {"grade", "ledger", "track"}),
+        ("src/sgdphases/tracking/store.py", "import ", "CONSTANT = 1\nimport ", set()),
+        ("src/sgdphases/ensemble/sgd.py", "import ", "# a comment\nimport ", set()),
+        (TOY, "steps: 200", "steps: 200  # a comment", set()),
+        ("src/sgdphases/steps/track.py", "import ", "CONSTANT = 1\nimport ", set()),
+    ],
+)
+def test_edit_plans_only_what_it_can_change(finished, name, old, new, allowed):
+    undo = finished.edit(name, old, new)
+    try:
+        assert set(finished.planned()) == allowed
+    finally:
+        undo()
+    assert finished.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("src/sgdphases/quantities.py", '"learning rate"', '"step size"'),
+        ("src/sgdphases/observables/signal.py", "import ", "CONSTANT = 1\nimport "),
+        (TOY, "    - alignment\n", "    - alignment\n    - overlap_initial\n"),
+    ],
+)
+def test_label_or_observable_measures_again_and_trains_nothing(finished, name, old, new):
+    undo = finished.edit(name, old, new)
+    try:
+        planned = finished.planned()
+    finally:
+        undo()
+    assert planned["measure"] == 2
+    assert "train" not in planned
+    assert "resolve" not in planned
+
+
+def test_trainer_edit_trains_everything(finished):
+    undo = finished.edit("src/sgdphases/ensemble/sgd.py", "import ", "CONSTANT = 1\nimport ")
+    try:
+        assert finished.planned()["train"] == 2
+    finally:
+        undo()
+
+
+def test_one_more_value_on_a_job_axis_trains_only_the_new_shard(finished):
+    undo = finished.edit(TOY, "learning_rate: [0.5, 2]", "learning_rate: [0.5, 1, 2]")
+    try:
+        planned = finished.planned()
+    finally:
+        undo()
+    assert (planned["resolve"], planned["train"], planned["measure"], planned["merge"]) == (1, 1, 1, 1)
+
+
+def test_device_and_tracking_are_no_reason_to_train(finished):
+    assert not TRAINING & set(finished.planned(config=("experiments=[toy]", "device=cpu")))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (("experiments=[tooy]",), "tooy.yaml: no such experiment card (did you mean 'toy'?)"),
+        (("experiments=[]",), "config.yaml: experiments:"),
+        (("experiments=[toy]", "device=tpu"), "config.yaml: device: input should be 'auto', 'cpu' or 'cuda'"),
+        (("experiments=[toy]", "devise=cpu"), "unknown key 'devise' (did you mean 'device'?)"),
+    ],
+)
+def test_bad_configuration_stops_before_any_job(finished, config, message):
+    code, text = finished.snakemake(config=config, check=False)
+    assert code != 0
+    assert message in " ".join(text.split())
+    assert "Traceback" not in text
+
+
+def test_report_is_one_page_with_figures_and_claims(finished):
+    finished.snakemake("--report", "report.html")
+    page = (finished.folder / "report.html").read_text()
+    assert "claims.csv" in page
+    assert "phase_diagram" in page
+
+
+def test_a_lost_store_is_made_again_with_the_same_runs(finished):
+    store = finished.folder / "results" / "tracking" / "mlflow.db"
+
+    def runs():
+        with sqlite3.connect(store) as connection:
+            names = connection.execute("select name, status from runs").fetchall()
+            points = connection.execute("select count(*) from metrics").fetchone()[0]
+        return sorted(names), points
+
+    before = runs()
+    finished.snakemake("--forcerun", "track")
+    assert runs() == before
+    store.unlink()
+    finished.snakemake("--forcerun", "track")
+    assert runs() == before
+
+
+def test_logged_command_can_be_pasted(finished, tmp_path):
+    log = next(finished.folder.glob("results/toy/logs/merge.log")).read_text()
+    command = log.splitlines()[0].partition("repeat with: ")[2]
+    cube = finished.folder / "results" / "toy" / "cube.nc"
+    before = cube.read_bytes()
+    shutil.move(cube, tmp_path / "cube.nc")
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(finished.folder / "src"), "HOME": str(tmp_path)}
+    subprocess.run(command, shell=True, cwd=finished.folder, env=environment, check=True, stderr=subprocess.DEVNULL)
+    assert cube.read_bytes() == before
+    shutil.move(tmp_path / "cube.nc", cube)  # the old modification time, so that nothing is planned after this test
+    os.utime(cube, None) if finished.planned() else None
+    assert sys.executable in command
