@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sgdphases.claims.registry import PAPERS
 from sgdphases.datasets.registry import DATASETS, resolve
+from sgdphases.figures.options import options_of
 from sgdphases.figures.registry import FIGURES
 from sgdphases.fits.registry import FITS
 from sgdphases.observables.registry import OBSERVABLES
@@ -220,6 +221,11 @@ class Figure(Strict):
     @classmethod
     def _known(cls, value: str) -> str:
         return one_of(value, FIGURES, "kind of figure")
+
+    @model_validator(mode="after")
+    def _known_options(self) -> "Figure":
+        options_of(self.kind, self.options)
+        return self
 
     @property
     def options(self) -> dict[str, Any]:

@@ -172,6 +172,15 @@ def _small():
     return _CUBES[0]
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(1.105, "within one standard error of passing"), (0.882, "within two standard errors of passing"), (1.2, "")],
+)
+def test_a_failure_says_how_near_it_is_in_errors(cube, value, words):
+    row = judge(claim(value), "paper", cube, {})
+    assert (row["verdict"], row["reason"]) == ("fail", words)
+
+
 def test_errors_that_are_not_known_stay_empty(cube):
     row = judge(claim(lambda cube, fits: Measurement(1.0, math.nan)), "paper", cube, {})
     assert row["error"] == ""

@@ -83,7 +83,9 @@ def test_library_threads_do_not_matter(build):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 32])
 def test_large_networks_alone(build, batch_size):
-    shard = build.shard((196, 784, 10), 5, steps=4, dtype="float32", batch_size=batch_size, columns={"seed_task": [1] * 5})
+    shard = build.shard(
+        (196, 784, 10), 5, steps=4, dtype="float32", batch_size=batch_size, columns={"seed_task": [1] * 5}
+    )
     assert device.alone(shard)
     tasks = build.tasks(shard)
     _, whole = build.train(shard, tasks)

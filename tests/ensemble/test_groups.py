@@ -70,7 +70,11 @@ def test_all_may_diverge(build):
 
 
 def test_momentum_and_cross_entropy_diverge_too(build):
-    columns = {"momentum": [0.9] * 6, "loss": ["cross_entropy"] * 6, "learning_rate": [0.1, 1e308, 0.1, 1e308, 0.1, 0.1]}
+    columns = {
+        "momentum": [0.9] * 6,
+        "loss": ["cross_entropy"] * 6,
+        "learning_rate": [0.1, 1e308, 0.1, 1e308, 0.1, 0.1],
+    }
     shard, tasks = diverging(build, columns=columns, bound=50.0)
     tasks = build.tasks(shard, classes=True)
     state, _ = build.train(shard, tasks)

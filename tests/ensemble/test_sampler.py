@@ -38,11 +38,6 @@ def test_one_pass_is_one_pass():
         Sampler("one_pass", 12, 4, 4)
 
 
-@pytest.mark.parametrize(("step", "start"), [(0, 0), (1, 0), (10, 0), (11, 10), (20, 10), (21, 20)])
-def test_epoch_start(step, start):
-    assert Sampler("fixed_order", 40, 4, 1).epoch_start(step) == start
-
-
 def test_one_pass_trains(build):
     shard = build.shard((3, 4, 1), 2, steps=10, sampler="one_pass")
     fixed = build.shard((3, 4, 1), 2, steps=10)

@@ -59,7 +59,9 @@ def test_naive_network(build, sampler, activation, columns):
                 assert all(np.isnan(values).all() for values in record.scalars.values())
 
 
-@pytest.mark.parametrize("trained", [[False, True, False], [True, False, False], [False, False, True], [True, False, True]])
+@pytest.mark.parametrize(
+    "trained", [[False, True, False], [True, False, False], [False, False, True], [True, False, True]]
+)
 def test_frozen_layers(build, trained):
     shard = build.shard((3, 6, 5, 1), 3, steps=12, trained=trained)
     tasks = build.tasks(shard)
@@ -128,7 +130,9 @@ def test_one_step_against_autograd_and_finite_differences(build, loss, activatio
         for layer, weight in enumerate(weights):
             step = (before.weights[layer][row] - after.weights[layer][row]) / shard.networks["learning_rate"][row]
             np.testing.assert_allclose(step, weight.grad.numpy(), rtol=1e-9, atol=1e-11)
-        direction = [torch.as_tensor(np.random.default_rng(layer).standard_normal(w.shape)) for layer, w in enumerate(weights)]
+        direction = [
+            torch.as_tensor(np.random.default_rng(layer).standard_normal(w.shape)) for layer, w in enumerate(weights)
+        ]
         slope = sum(float((w.grad * d).sum()) for w, d in zip(weights, direction, strict=True))
         if activation != "relu":
             with torch.no_grad():
@@ -187,7 +191,9 @@ def test_teacher_is_a_fixed_point(build):
     for task in tasks.values():  # the teacher as the trainer itself computes it: one product per batch of four
         network = shard.network
         matrices = [task.frozen[0], task.teacher[1], task.frozen[2]]
-        hidden = torch.tanh(torch.as_tensor(task.inputs) @ torch.as_tensor(matrices[0]).T).view(-1, 4, network.widths[1])
+        hidden = torch.tanh(torch.as_tensor(task.inputs) @ torch.as_tensor(matrices[0]).T).view(
+            -1, 4, network.widths[1]
+        )
         features = torch.tanh(torch.bmm(hidden, torch.as_tensor(matrices[1]).T.expand(10, -1, -1)))
         task.targets[:] = torch.bmm(features, torch.as_tensor(matrices[2]).T.expand(10, -1, -1)).reshape(-1, 1)
     teachers = np.stack([tasks[seed].teacher[1] for seed in shard.networks["seed_task"].tolist()])
@@ -243,7 +249,9 @@ def test_symmetric_noise(build):
 
 
 def test_noise_shakes_the_weights(build):
-    shard = build.shard((2, 2), 2, steps=10, columns={"noise_scale": [0.1, 0.0], "seed_weights": [1, 1], "seed_task": [1, 1]})
+    shard = build.shard(
+        (2, 2), 2, steps=10, columns={"noise_scale": [0.1, 0.0], "seed_weights": [1, 1], "seed_task": [1, 1]}
+    )
     tasks = build.tasks(shard)
     _, records = build.train(shard, tasks)
     noise = SymmetricNoise(shard, np.array([0]), torch.device("cpu"))

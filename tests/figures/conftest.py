@@ -114,17 +114,17 @@ def fits(cube: xr.Dataset) -> dict[str, xr.Dataset]:
 
 @pytest.fixture(scope="session")
 def langevin(cube: xr.Dataset) -> xr.Dataset:
-    """Velocities between records, and a prediction that is right up to a tenth."""
-    levels = cube["eigenvalues"]
-    moves = levels.diff("step", label="lower")
-    time = (cube["learning_rate"] * cube["step"].diff("step", label="lower")).astype(float)
-    velocity = (moves / time).mean("replica").assign_attrs(long_name="velocity of a level", symbol=r"\Delta x/\tau")
-    start = levels.isel(step=slice(None, -1))
-    expected = (1.1 * velocity).assign_attrs(long_name="predicted velocity of a level", symbol="dx/dt")
-    made = xr.Dataset({"measured_velocity": velocity, "predicted_velocity": expected})
-    made["measured_velocity_error"] = abs(velocity) * 0.2
+    """Expected levels for the later records, velocities as predicted and a noise one and a half times that."""
+    moves = cube["eigenvalues"].diff("step", label="lower")
+    start = cube["eigenvalues"].isel(step=slice(None, -1))
     ahead = start + 0.3 * moves.where(moves["step"] > 10)
-    made["predicted_eigenvalues"] = ahead.assign_attrs(long_name="predicted level", symbol="x")
+    made = xr.Dataset({"predicted_eigenvalues": ahead.assign_attrs(long_name="predicted level", symbol="x")})
+    one = xr.ones_like(start.isel(replica=0, mode=0, drop=True))
+    made["velocity_ratio"] = one.assign_attrs(long_name="velocities compared", symbol="v/v_0")
+    made["velocity_ratio_error"] = 0.1 * one
+    made["noise_ratio"] = 1.5 * one.where(one["step"] < 1000)
+    made["noise_ratio_error"] = np.nan * one
+    made["valid_share"] = 0.9 * one
     return made.drop_vars("flow_time", errors="ignore")
 
 

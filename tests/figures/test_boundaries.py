@@ -6,6 +6,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from sgdphases.figures.boundaries import boundary_words, draw_boundaries, draw_peak_lines
+from sgdphases.figures.options import OnGrid
 from sgdphases.figures.selection import Panel, panels
 
 
@@ -27,20 +28,33 @@ def test_only_what_ends_in_the_rows_word_is_a_boundary(fits: dict[str, xr.Datase
 def test_a_line_along_the_initial_scale_is_drawn_over_its_inverse(panel: Panel, fits: dict[str, xr.Dataset]) -> None:
     ax = Figure().subplots()
     ax.set(xlim=(1, 2), ylim=(3, 4))
-    draw_boundaries(ax, fits, panel, fitted=["growth_temperature"], published=False)
-    (line,) = ax.lines
+    draw_boundaries(ax, fits, panel, OnGrid(boundaries=["growth_temperature"]))
+    line = ax.lines[0]
     assert np.allclose(line.get_xdata(), panel.x)
     assert np.allclose(line.get_ydata(), 0.25 * panel.x.values**-0.55)
     assert ax.get_xlim() == (1, 2) and ax.get_ylim() == (3, 4)
 
 
+def test_what_is_not_known_to_a_factor_two_is_no_line(panel: Panel, fits: dict[str, xr.Dataset]) -> None:
+    made = fits["boundaries"][["growth_temperature"]]
+    error = 0.5 * made["growth_temperature"].values
+    error[0], error[1] = 10, np.nan
+    made["growth_temperature_error"] = ("init_scale", error)
+    ax = Figure().subplots()
+    draw_boundaries(ax, {"boundaries": made}, panel, OnGrid(boundaries=True))
+    line, crosses = (part for part in ax.lines if len(part.get_xdata()))
+    assert np.isnan(line.get_ydata()).tolist() == [False] * 10 + [True] * 2
+    assert crosses.get_xdata().tolist() == [4, 8]
+    assert line.get_label() == "spread exceeds by e (×: error above a factor 2)"
+
+
 def test_errors_never_reach_zero_on_a_logarithmic_axis(panel: Panel, fits: dict[str, xr.Dataset]) -> None:
     wide = fits["boundaries"][["growth_temperature"]]
-    wide["growth_temperature_error"] = 5 * wide["growth_temperature"]
+    wide["growth_temperature_error"] = 1.0 * wide["growth_temperature"]
     wide["growth_temperature_error"][0] = np.nan
     ax = Figure().subplots()
-    draw_boundaries(ax, {"boundaries": wide}, panel, fitted=True, published=False)
-    low = np.array([segment[0, 1] for segment in ax.collections[0].get_segments()])
+    draw_boundaries(ax, {"boundaries": wide}, panel, OnGrid(boundaries=True))
+    low = np.array([segment[0, 1] for segment in ax.collections[0].get_segments() if len(segment)])
     assert (low > 0).all()
 
 
@@ -56,7 +70,7 @@ def test_a_line_of_every_layer_shows_that_of_its_panel(cube: xr.Dataset, fits: d
     heights = []
     for panel in found:
         ax = Figure().subplots()
-        draw_boundaries(ax, fit, panel, fitted=True, published=False)
+        draw_boundaries(ax, fit, panel, OnGrid(boundaries=True))
         heights.append(ax.lines[0].get_ydata())
     assert np.allclose(heights[1], 2 * heights[0])
 
@@ -64,7 +78,7 @@ def test_a_line_of_every_layer_shows_that_of_its_panel(cube: xr.Dataset, fits: d
 def test_a_boundary_of_another_grid_is_left_out(panel: Panel) -> None:
     strange = xr.Dataset({"growth_temperature": ("width", [1.0, 2.0])})
     ax = Figure().subplots()
-    draw_boundaries(ax, {"boundaries": strange, "published": strange}, panel, fitted=True, published=True)
+    draw_boundaries(ax, {"boundaries": strange, "published": strange}, panel, OnGrid(boundaries=True, published=True))
     assert not ax.lines
 
 

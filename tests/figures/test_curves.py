@@ -17,7 +17,8 @@ def test_a_line_is_the_median_of_the_replicas(cube: xr.Dataset, fits: dict[str, 
     lines = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 12]
     assert any(np.allclose(line, expected) for line in lines)
     assert any(np.allclose(line, fits["published"]["train_loss_curve"]) for line in lines)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["$1/\\sigma_W = 8$", "$1/\\sigma_W = 0.125$"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["$1/\\sigma_W = 8$", "$1/\\sigma_W = 0.125$", "published: training\nloss, published"]
     assert figure.axes[1].get_ylabel() == "gradient norm $\\|\\nabla L\\|$"
     figure.draw_without_rendering()
     assert plt.get_fignums() == []

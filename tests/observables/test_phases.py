@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgdphases.observables.phases import FERRO, PARA, PHASES, SPIN_GLASS, UNDECIDED, classify, learned, target_spectrum
+from sgdphases.observables.phases import DIVERGED, FERRO, PARA, PHASES, SPIN_GLASS, UNDECIDED, classify, learned, target_spectrum
 
 TARGET = (2.6, 2.5)
 
@@ -56,7 +56,7 @@ def test_the_overlap_confirms_a_glass_and_changes_no_label() -> None:
     assert found.label.tolist() == [SPIN_GLASS, SPIN_GLASS, FERRO]
     assert found.confirmed.tolist() == [True, False, True]
     assert found.label.dtype == np.int8
-    assert set(PHASES) == {UNDECIDED, FERRO, SPIN_GLASS, PARA}
+    assert set(PHASES) == {UNDECIDED, FERRO, SPIN_GLASS, PARA, DIVERGED}
 
 
 def naive(now, small, start, start_small, target, spread, loss, before):

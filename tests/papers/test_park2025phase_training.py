@@ -88,7 +88,7 @@ def test_hot_spectra_run_away(corners):
 
 def test_ferro_learns(corners):
     assert np.median(corners["ferro"]["loss"]) < 3e-4
-    assert 1.5 < corners["ferro"]["growth"].min()
+    assert corners["ferro"]["growth"].min() > 1.5
     assert corners["ferro"]["growth"].max() < 4.5
     assert corners["ferro"]["overlap"].mean() == pytest.approx(0.006, abs=0.004)
 

@@ -189,7 +189,7 @@ def test_a_store_that_is_down_costs_a_warning_and_a_later_replay(folder, caplog,
     with address.one_writer(address.absolute("tracking/mlflow.db")):
         track.main(command)
         step_store.main(["--uri", "tracking/mlflow.db", "--experiments", "toy", "--stamp", "tracking/store.json"])
-    assert "python -m sgdphases.steps.track --experiment toy" in caplog.text
+    assert "first line replays everything" in caplog.text
     assert json.loads((folder / "tracking" / "toy.json").read_text())["complete"] is False
     assert json.loads((folder / "tracking" / "store.json").read_text())["complete"] is False
     track.main(command)
@@ -206,7 +206,7 @@ def test_store_makes_the_experiments(folder):
 
 
 def test_a_grid_of_the_papers_size_takes_seconds(folder):
-    """144 points of 12 observables and 40 jobs; the bound is wide because other work may share the machine."""
+    """144 points of 12 observables and 40 jobs; processor time, because other work may share the machine."""
     rng = np.random.default_rng(0)
     dims = ("learning_rate", "init_scale", "replica", "step")
     data = {f"observable_{k}": (dims, rng.random((12, 12, 2, 3))) for k in range(12)}
@@ -218,7 +218,7 @@ def test_a_grid_of_the_papers_size_takes_seconds(folder):
         with Spool(folder / "logs" / f"many-{number}.jsonl", experiment="toy", rule="train", key=f"m{number}") as spool:
             for step in range(100):
                 spool.metrics({"train_loss": 1.0, "alive": 1.0}, step=step)
-    start = time.monotonic()
+    start = time.process_time()
     track.main(command)
-    assert time.monotonic() - start < 60
+    assert time.process_time() - start < 30
     assert len(stored()) == 1 + 43 + 144

@@ -35,7 +35,9 @@ def test_round_trip(tmp_path):
             assert np.array_equal(records.weights(2, number), arrays(number)["weights_2"])
             assert np.array_equal(records.bias(2, number), arrays(number)["bias_2"])
         assert records.weights(2, 0).dtype == np.float32
-        assert np.array_equal(records.scalar("epoch_train_loss"), [[0, np.nan], [1, np.nan], [2, np.nan]], equal_nan=True)
+        assert np.array_equal(
+            records.scalar("epoch_train_loss"), [[0, np.nan], [1, np.nan], [2, np.nan]], equal_nan=True
+        )
         with pytest.raises(KeyError, match="has no weights_7"):
             records.weights(7, 0)
 

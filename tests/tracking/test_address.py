@@ -20,6 +20,11 @@ def test_addresses(tmp_path, monkeypatch):
     assert address.as_uri("s3://bucket/x") == "s3://bucket/x"
 
 
+def test_no_password_is_shown():
+    assert address.shown("postgresql://me:secret@host/db") == "postgresql://***@host/db"
+    assert address.shown("sqlite:////a/b@c.db") == "sqlite:////a/b@c.db"
+
+
 @pytest.mark.parametrize("uri", ["sqlite", "http://127.0.0.1:9/none"])
 def test_one_writer_at_a_time(tmp_path, monkeypatch, uri):
     monkeypatch.setattr(address, "LOCK_SECONDS", 0.05)

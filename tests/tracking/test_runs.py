@@ -35,6 +35,14 @@ def test_a_resumed_job_is_one_run_whose_first_word_about_a_step_counts(tmp_path)
     assert (run.status, run.start, run.tags["attempts"], run.name) == (FINISHED, 1000, "2", "train k")
 
 
+@pytest.mark.parametrize(
+    ("key", "name"), [("0123456789abcdef", "train 01234567"), ("decay_of_the_spread", "train decay_of_the_spread")]
+)
+def test_names_cut_digests_and_nothing_else(tmp_path, key, name):
+    wrote(tmp_path / "a.jsonl", key=key)
+    assert from_spools([tmp_path])[0].name == name
+
+
 def test_a_finished_job_that_runs_again_says_something_new(tmp_path):
     wrote(tmp_path / "a.jsonl", loss=[1.0, 0.5, 0.1])
     first = from_spools([tmp_path])[0]

@@ -246,9 +246,10 @@ def judge(claim: Claim, paper: str, cube: xr.Dataset, fits: Fits) -> Row:
         found = claim.measure(cube, fits)
     except NotReached as error:
         return row | {"verdict": "not_measured", "reason": str(error)}
-    verdict = "pass" if tolerance.holds(found.value, claim.expected) else "fail"
+    passes = tolerance.holds(found.value, claim.expected)
     error = found.error if math.isfinite(found.error) else ""
-    return row | {"measured": found.value, "error": error, "verdict": verdict, "reason": found.remark}
+    reason = found.remark if passes else "; ".join(filter(None, [_near(claim, tolerance, found), found.remark]))
+    return row | {"measured": found.value, "error": error, "verdict": "pass" if passes else "fail", "reason": reason}
 
 
 def graded(statements: Iterable[Statement], paper: str, cube: xr.Dataset, fits: Fits) -> list[Row]:
@@ -317,6 +318,15 @@ def _row(name: str, paper: str, quantity: str, cube: xr.Dataset) -> Row:
         "steps": int(cube["step"][-1]),
         "replicas": cube.sizes["replica"],
     }
+
+
+def _near(claim: Claim, tolerance: Tolerance, found: Measurement) -> str:
+    """Whether a failure is within the measurement's own error."""
+    for reach, words in ((1, "one standard error"), (2, "two standard errors")):
+        ends = (found.value - reach * found.error, found.value + reach * found.error)
+        if any(tolerance.holds(end, claim.expected) for end in ends):
+            return f"within {words} of passing"
+    return ""
 
 
 def _preview(claim: Claim, cube: xr.Dataset, fits: Fits) -> str:

@@ -45,10 +45,22 @@ def initial_gradient(init_scale: float) -> Measure:
             raise NotReached(f"needs {LEAST_NETWORKS} networks of one initial scale, has {networks}")
         if "initial_gradient_norm" not in found:
             raise NotReached("needs observable gradient_norm")
-        value, error = (at(found[f"initial_gradient_norm{end}"], {"init_scale": init_scale}) for end in ("", "_error"))
-        return Measurement(float(value), float(error))
+        gradient, spread = found["initial_gradient_norm"], found["initial_gradient_norm_error"]
+        value, error = (float(at(array, {"init_scale": init_scale})) for array in (gradient, spread))
+        return Measurement(value, error, _inverse_law(gradient, init_scale))
 
     return measure
+
+
+def _inverse_law(gradient: xr.DataArray, init_scale: float) -> str:
+    """Where the gradient should fall as 1/σ, its exponent over all scales from 8 on and this one's place on that line."""
+    wide = gradient.sel(init_scale=gradient["init_scale"] >= 8)
+    if init_scale < 8 or wide.size < 3:
+        return ""
+    logarithms = np.log(wide["init_scale"].values), np.log(wide.values)
+    exponent, height = np.polyfit(*logarithms, 1)
+    line = math.exp(height + exponent * math.log(init_scale))
+    return f"power of init_scale from 8 on {exponent:.2f}, line through all {line:.3g}"
 
 
 def _median_loss(fits: Fits, init_scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

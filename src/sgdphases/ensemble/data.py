@@ -44,7 +44,7 @@ class Data:
         dtype = getattr(torch, shard.dtype)
         features = (_features(network, task, self.lowest, dtype) for task in chosen)
         outputs = network.widths[-1]
-        targets = (torch.as_tensor(as_numbers(task.targets, outputs), dtype=dtype) for task in chosen)
+        targets = (torch.tensor(as_numbers(task.targets, outputs), dtype=dtype) for task in chosen)
         self.features = self._laid(features, len(chosen), device)
         self.targets = self._laid(targets, len(chosen), device)
 
@@ -163,9 +163,9 @@ def _distinct(tasks: Mapping[int, Any], lowest: int) -> tuple[dict[int, int], li
 
 def _features(network: Network, task: Any, lowest: int, dtype: torch.dtype) -> torch.Tensor:
     """The inputs of the first trained layer for all samples of a task."""
-    hidden = torch.as_tensor(np.ascontiguousarray(task.inputs), dtype=dtype)
+    hidden = torch.tensor(task.inputs, dtype=dtype)
     for layer in range(lowest):
-        weights = torch.as_tensor(np.ascontiguousarray(task.frozen[layer]), dtype=dtype)
+        weights = torch.tensor(task.frozen[layer], dtype=dtype)
         if weights.shape != network.shape(layer):
             raise ValueError(f"frozen weights {tuple(weights.shape)} do not fit layer {layer}")
         hidden = activate(torch.mm(hidden, weights.T), network.activation)

@@ -1,6 +1,5 @@
 """Where an ensemble computes, and how many networks are stepped side by side there."""
 
-import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sgdphases.ensemble.shard import Shard
 from sgdphases.ensemble.sgd import kind_of_row
+from sgdphases.ensemble.shard import Shard
 
 CACHE = 1_310_720  # bytes that a group may touch per step: what stays in a core's second-level cache of 2 MiB
-log = logging.getLogger(__name__)
+COPIES = 5  # weights, gradient, velocity, sum of gradients and the copies of them that a window begins with
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,9 @@ def choose_device(word: str) -> Device:
 
 
 def footprint(shard: Shard) -> int:
-    """Bytes that one network touches in a step: weights, gradients, velocities and the buffers of a batch.
+    """Bytes that one network touches in a plain step: its weights and the buffers of a batch.
+
+    It follows from the shapes alone, never from other networks of the shard.
 
     Args:
         shard: What is trained.
@@ -67,8 +68,7 @@ def footprint(shard: Shard) -> int:
     lowest = network.trained_layers[0]
     count = network.widths[lowest] * shard.batch_size
     for layer in range(lowest, network.layers):
-        copies = 1 + network.trained[layer] + bool(np.any(shard.networks["momentum"] != 0))
-        count += copies * math.prod(network.shape(layer)) + 3 * shard.batch_size * network.widths[layer + 1]
+        count += math.prod(network.shape(layer)) + 3 * shard.batch_size * network.widths[layer + 1]
     return count * size
 
 
@@ -93,7 +93,7 @@ def plan(shard: Shard, device: Device, threads: int = 1) -> list[np.ndarray]:
     if alone(shard):
         most = 1 if device.word == "cpu" else most
     if device.memory is not None:
-        most = max(1, min(most, device.memory // footprint(shard)))
+        most = max(1, min(most, device.memory // (COPIES * footprint(shard))))
     return [
         part
         for rows in kinds.values()

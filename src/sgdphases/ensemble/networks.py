@@ -5,8 +5,10 @@ output_scale * z_{L-1}. Every tensor has the networks as its first dimension.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -151,33 +153,34 @@ def slope(preactivation: torch.Tensor, activation: str) -> torch.Tensor:
     raise ValueError(f"activation {activation!r} is unknown")
 
 
-def activate_in_place(
-    flat: torch.Tensor, flat_slope: torch.Tensor | None, activation: str, one: torch.Tensor
-) -> None:
-    """Turn preactivations into activations where they lie, and write the slopes beside them.
+def activation_operations(
+    flat: torch.Tensor, flat_slope: torch.Tensor | None, activation: str
+) -> list[Callable[[], Any]]:
+    """What turns preactivations into activations where they lie, and writes the slopes beside them.
 
     Both are whole padded buffers: elementwise functions must meet no ragged end, see `buffers.Buffer`.
 
     Args:
-        flat: Preactivations, overwritten.
+        flat: Preactivations, to be overwritten.
         flat_slope: Where f'(z) goes; None if it is not needed.
         activation: tanh, relu, erf or linear; the slope of linear is not written, since it is 1.
-        one: The number 1 as a tensor without dimensions (a Python number costs more than the subtraction).
+
+    Returns:
+        Operations to be called in their order, again and again.
     """
-    if activation == "tanh":
-        flat.tanh_()
-        if flat_slope is not None:
-            torch.mul(flat, flat, out=flat_slope)
-            torch.sub(one, flat_slope, out=flat_slope)
-    elif activation == "relu":
-        flat.relu_()
-        if flat_slope is not None:
-            torch.sign(flat, out=flat_slope)
-    elif activation == "erf":
-        if flat_slope is not None:
-            torch.mul(flat, flat, out=flat_slope)
-            flat_slope.neg_().exp_().mul_(2 / math.sqrt(math.pi))
-        flat.erf_()
+    bend = {"tanh": [flat.tanh_], "relu": [flat.relu_], "erf": [flat.erf_], "linear": []}[activation]
+    if flat_slope is None or activation == "linear":
+        return bend
+    one = flat.new_ones(())  # a tensor without dimensions: a Python number costs more than the subtraction
+    square = partial(torch.mul, flat, flat, out=flat_slope)
+    match activation:
+        case "tanh":
+            return [*bend, square, partial(torch.sub, one, flat_slope, out=flat_slope)]
+        case "relu":
+            return [*bend, partial(torch.sign, flat, out=flat_slope)]
+        case _:
+            factor = one * (2 / math.sqrt(math.pi))
+            return [square, flat_slope.neg_, flat_slope.exp_, partial(flat_slope.mul_, factor), *bend]
 
 
 def per_network(value: torch.Tensor | float, like: torch.Tensor) -> torch.Tensor | float:

@@ -55,7 +55,3 @@ class Sampler:
         else:
             numbers = np.arange(used)
         return numbers.reshape(self.batches, self.batch_size)
-
-    def epoch_start(self, record_step: int) -> int:
-        """First step of the epoch whose running means stand at a record step: floor((step - 1) / E) * E."""
-        return max(record_step - 1, 0) // self.batches * self.batches

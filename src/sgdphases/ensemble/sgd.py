@@ -10,8 +10,9 @@ Every elementwise operation here either rounds once or runs on whole padded buff
 matrix product per network on one thread: so a network's bits do not depend on its neighbours.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ from sgdphases.ensemble.buffers import Buffer, halving_sum
 from sgdphases.ensemble.data import Batches, Data
 from sgdphases.ensemble.groups import Group, finite_rows
 from sgdphases.ensemble.losses import gradient_factor, loss_factor, loss_terms, residual_in_place
-from sgdphases.ensemble.networks import activate_in_place
+from sgdphases.ensemble.networks import activation_operations
 from sgdphases.ensemble.noise import SymmetricNoise
 from sgdphases.ensemble.shard import Shard
+
+Operation = Callable[[], Any]  # one piece of a step, with everything it works on; a step is a list of them
 
 
 @dataclass
@@ -59,6 +62,8 @@ class Layer:
 
     def __post_init__(self) -> None:
         self.transposed = self.weights.transpose(1, 2)
+        if self.scratch is None:  # frozen: a copy that stays right
+            self.transposed = self.transposed.contiguous()
         left, right = (self.inputs, self.deltas.view) if self.turned else (self.deltas.view, self.inputs)
         self.left, self.right = left.transpose(1, 2), right
 
@@ -117,13 +122,26 @@ class GradientGroup(Group):
         self.numbers = {name: float(columns[name][0]) for name in self.constants}
         self.single = self.alone and len(self.places) == 1
         self.layers = self._layers()
-        self.one = torch.ones((), dtype=self._dtype, device=self.device)
         self.ones = torch.ones((len(self.places), 1, shard.batch_size), dtype=self._dtype, device=self.device)
         self.worst = torch.zeros(len(self.places), dtype=torch.float64, device=self.device)
         self.noise = SymmetricNoise(shard, self.places, self.device) if self.has["noise_scale"] else None
+        self.forward = self._forward()
+        self.backward, self.quick_backward = self._backward(quick=False), self._backward(quick=True)
+        trained = [layer for layer in self.layers if layer.scratch is not None]
+        self.quick_updates = {layer.number: self._quick_update(layer) for layer in trained}
 
     def lay(self, name: str, array: np.ndarray) -> torch.Tensor:
-        """A tensor of this group; matrices of large networks are turned, for which the forward product is faster."""
+        """A tensor of this group; the lowest layer's matrices are turned, which makes the forward product faster.
+
+        In the layers above, whose deltas are handed down through them, that product would lose what this one wins.
+
+        Args:
+            name: Name of the array.
+            array: Rows of the state's array.
+
+        Returns:
+            The tensor, (rows, in, out) for matrices of the lowest layer.
+        """
         tensor = super().lay(name, array)
         return tensor.transpose(1, 2).contiguous() if self._turns(name) else tensor
 
@@ -132,11 +150,13 @@ class GradientGroup(Group):
         return super().unlay(name, tensor.transpose(1, 2) if self._turns(name) else tensor)
 
     def _turns(self, name: str) -> bool:
-        return self.alone and name.startswith(("weights_", "velocity_", "gradient_"))
+        kind, _, layer = name.rpartition("_")
+        return kind in ("weights", "velocity", "gradient") and int(layer) == self.data.lowest
 
     def drop(self) -> None:
         """Let go of buffers and constants."""
-        self.layers, self.constants = [], {}
+        self.layers, self.constants, self.quick_updates = [], {}, {}
+        self.forward, self.backward, self.quick_backward = [], [], []
         self.batches = self.noise = None
 
     def window(self, start: int, stop: int, *, accumulate: bool) -> None:
@@ -144,15 +164,18 @@ class GradientGroup(Group):
         self.batches.prepare(start, stop)
         self.worst.zero_()
         running = self.shard.running if accumulate else ()
-        wanted = "epoch_train_loss" in running
-        for step in range(start, stop):
-            self._forward(step)
-            output = self.layers[-1].outputs.view
-            if wanted or self.shard.bound is not None:
-                self._observe(output, wanted=wanted)
-            residual_in_place(output, self.batches.targets, self.loss)
-            output.mul_(self.factor)
-            self._backward(step, accumulate="epoch_gradient_norm" in running)
+        self.summing = "epoch_gradient_norm" in running
+        observed = "epoch_train_loss" in running or self.shard.bound is not None
+        backward = self.backward if self.summing or not self.plain else self.quick_backward
+        fetch, forward = self.batches.fetch, self.forward
+        for self.step in range(start, stop):
+            fetch(self.step)
+            for operation in forward:
+                operation()
+            if observed:
+                self._observe(wanted="epoch_train_loss" in running)
+            for operation in backward:
+                operation()
 
     def sound(self) -> torch.Tensor:
         """Rows whose weights are finite and whose batch losses stayed within the bound."""
@@ -181,7 +204,7 @@ class GradientGroup(Group):
             bias = self.tensors.get(f"bias_{number}")
             trained = network.trained[number]
             stored = self.tensors[f"weights_{number}"] if trained else self._frozen(number)
-            turned = trained and self.alone
+            turned = number == first
             layer = Layer(
                 number=number,
                 weights=stored.transpose(1, 2) if turned else stored,
@@ -203,73 +226,86 @@ class GradientGroup(Group):
         stacked = np.stack([self.tasks[seed].frozen[number] for seed in self.column("seed_task").tolist()])
         return torch.as_tensor(stacked, dtype=self._dtype, device=self.device)
 
-    def _forward(self, step: int) -> None:
-        """Fetch the batch and fill the activations and slopes of all layers."""
-        self.batches.fetch(step)
+    def _forward(self) -> list[Operation]:
+        """What fills the activations and slopes of all layers from the batch."""
+        operations: list[Operation] = []
         last = self.layers[-1]
         for layer in self.layers:
-            torch.bmm(layer.inputs, layer.transposed, out=layer.outputs.view)
+            operations.append(partial(torch.bmm, layer.inputs, layer.transposed, out=layer.outputs.view))
             if layer.bias is not None:
-                layer.outputs.view.add_(layer.bias)
+                operations.append(partial(layer.outputs.view.add_, layer.bias))
             if layer is not last:
                 slopes = None if layer.slopes is None else layer.slopes.flat
-                activate_in_place(layer.outputs.flat, slopes, self.shard.network.activation, self.one)
+                operations += activation_operations(layer.outputs.flat, slopes, self.shard.network.activation)
         if self.scaled:
-            last.outputs.view.mul_(self.constants["output_scale"])
+            operations.append(partial(last.outputs.view.mul_, self.constants["output_scale"]))
+        return operations
 
-    def _observe(self, output: torch.Tensor, *, wanted: bool) -> None:
+    def _backward(self, *, quick: bool) -> list[Operation]:
+        """What walks down from the output, updating each trained layer once its deltas have been handed down."""
+        output = self.layers[-1].outputs.view
+        operations = [
+            partial(residual_in_place, output, self.batches.targets, self.loss),
+            partial(output.mul_, self.factor),
+        ]
+        for below, layer in reversed(list(zip([None, *self.layers[:-1]], self.layers, strict=True))):
+            if below is not None:
+                down = torch.mul if layer.weights.shape[1] == 1 else torch.bmm
+                operations.append(partial(down, layer.deltas.view, layer.weights, out=below.deltas.view))
+                if below.slopes is not None:
+                    operations.append(partial(below.deltas.flat.mul_, below.slopes.flat))
+            if layer.scratch is not None:
+                operations += self._quick_update(layer) if quick else [partial(self._update, layer)]
+        return operations
+
+    def _quick_update(self, layer: Layer) -> list[Operation]:
+        """What updates one layer without momentum, decay, noise and running sums."""
+        if self.still:
+            return []
+        if self.shard.batch_size == 1:  # a product of rank one is exact; fused with the sum it rounds differently
+            operations = [
+                partial(torch.bmm, layer.left, layer.right, out=layer.scratch),
+                partial(layer.stored.add_, layer.scratch),
+            ]
+        else:
+            operations = [partial(layer.stored.baddbmm_, layer.left, layer.right)]
+        if layer.bias is not None:
+            push = torch.empty_like(layer.bias)
+            operations.append(partial(torch.bmm, self.ones, layer.deltas.view, out=push))
+            operations.append(partial(layer.bias.add_, push))
+        return operations
+
+    def _observe(self, *, wanted: bool) -> None:
         """Add the batch loss to the running sums and keep the worst one."""
-        terms = loss_terms(output, self.batches.targets, self.loss)
+        terms = loss_terms(self.layers[-1].outputs.view, self.batches.targets, self.loss)
         if wanted:
             self.tensors["terms"].add_(terms)
         if self.shard.bound is not None:
             torch.maximum(self.worst, halving_sum(terms).mul_(self.loss_factor), out=self.worst)
 
-    def _backward(self, step: int, *, accumulate: bool) -> None:
-        """Walk down from the output's deltas, updating each trained layer once its deltas have been handed down."""
-        for place in range(len(self.layers) - 1, -1, -1):
-            layer = self.layers[place]
-            if place:
-                below = self.layers[place - 1]
-                if layer.weights.shape[1] == 1:
-                    torch.mul(layer.deltas.view, layer.weights, out=below.deltas.view)
-                else:
-                    torch.bmm(layer.deltas.view, layer.weights, out=below.deltas.view)
-                if below.slopes is not None:
-                    below.deltas.flat.mul_(below.slopes.flat)
-            if layer.scratch is not None:
-                self._update(layer, step, accumulate=accumulate)
-
-    def _update(self, layer: Layer, step: int, *, accumulate: bool) -> None:
-        """Update one layer's weights and bias."""
-        explicit = accumulate or not (self.plain or self.single) or self.shard.batch_size == 1
-        if explicit:
+    def _update(self, layer: Layer) -> None:
+        """Update one layer's weights and bias, whatever its networks need."""
+        if self.summing or not (self.plain or self.single):
             torch.bmm(layer.left, layer.right, out=layer.scratch)
-        if accumulate:
+        if self.summing:
             self.tensors[f"gradient_{layer.number}"].add_(layer.scratch)
-        if self.still:
+        if self.plain:
+            for operation in self.quick_updates[layer.number]:
+                operation()
             return
-        if self.single and not self.plain:
-            self._move_single(layer, step)
-        elif not self.plain:
-            self._move(layer, layer.scratch, step)
-        elif self.shard.batch_size == 1:  # a product of rank one is exact; fused with the sum it rounds differently
-            layer.stored.add_(layer.scratch)
+        if self.single:
+            self._move_single(layer)
         else:
-            layer.stored.baddbmm_(layer.left, layer.right)
+            self._move(layer, layer.scratch)
         if layer.bias is not None:
-            push = torch.bmm(self.ones, layer.deltas.view)
-            if self.plain:
-                layer.bias.add_(push)
-            else:
-                self._move_bias(layer, push)
+            self._move_bias(layer, torch.bmm(self.ones, layer.deltas.view))
 
-    def _move(self, layer: Layer, push: torch.Tensor, step: int) -> None:
+    def _move(self, layer: Layer, push: torch.Tensor) -> None:
         """Heavy ball on weights; `push` is minus the gradient and is overwritten."""
         if self.has["weight_decay"]:
             push.sub_(layer.stored * self.constants["weight_decay"])
         if self.noise is not None:
-            push.sub_(self.noise.at(layer.number, step))
+            push.sub_(self.noise.at(layer.number, self.step))
         if self.has["momentum"]:
             velocity = self.tensors[f"velocity_{layer.number}"]
             velocity.mul_(self.constants["momentum"]).add_(push)
@@ -278,7 +314,7 @@ class GradientGroup(Group):
             push.mul_(self.constants["learning_rate"])
         layer.stored.add_(push)
 
-    def _move_single(self, layer: Layer, step: int) -> None:
+    def _move_single(self, layer: Layer) -> None:
         """The same for the weights of one large network, in as few passes over the memory as there can be."""
         velocity = layer.scratch
         if self.has["momentum"]:
@@ -289,7 +325,7 @@ class GradientGroup(Group):
         if self.has["weight_decay"]:
             velocity.add_(layer.stored, alpha=-self.numbers["weight_decay"])
         if self.noise is not None:
-            velocity.sub_(self.noise.at(layer.number, step))
+            velocity.sub_(self.noise.at(layer.number, self.step))
         layer.stored.add_(velocity, alpha=self.numbers["learning_rate"])
 
     def _move_bias(self, layer: Layer, push: torch.Tensor) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from sgdphases.figures.options import Chosen
+from sgdphases.figures.options import Chosen, OnGrid
 from sgdphases.figures.registry import one_of
 from sgdphases.figures.selection import Panel, panels
 from sgdphases.figures.style import INK, PAPER, halo
@@ -42,25 +42,27 @@ def boundary_words(fit: xr.Dataset | None, chosen: Chosen, y: str) -> list[str]:
     return [one_of(word, known, f"boundary over {y} (from the fit boundaries)") for word in chosen]
 
 
-def draw_boundaries(ax: Axes, fits: Mapping[str, xr.Dataset], panel: Panel, *, fitted: Chosen, published: bool) -> None:
+def draw_boundaries(
+    ax: Axes, fits: Mapping[str, xr.Dataset], panel: Panel, options: OnGrid, *, size: float = 1
+) -> None:
     """Draw fitted and published boundaries on one map.
 
     Args:
         ax: Where the map is.
         fits: Fits by name; `boundaries` and `published` are read.
         panel: The map.
-        fitted: Which fitted boundaries.
-        published: Whether to mark the published ones.
+        options: Which boundaries.
+        size: Of lines and marks, 1 for a map that fills a figure.
     """
     limits = ax.get_xlim(), ax.get_ylim()
-    words = boundary_words(fits.get("boundaries"), fitted, str(panel.y.name))
+    words = boundary_words(fits.get("boundaries"), options.boundaries, str(panel.y.name))
     for place, word in enumerate(words):
-        _draw_line(ax, fits["boundaries"], word, panel, style=_LINES[place % len(_LINES)])
+        _draw_line(ax, fits["boundaries"], word, panel, style=(*_LINES[place % len(_LINES)], size))
     told = fits.get("published")
-    if published and told is not None:
+    if options.published and told is not None:
         for place, word in enumerate(boundary_words(told, True, str(panel.y.name))):
-            style = (_LINES[words.index(word)][0], "D") if word in words else _MARKS[place % len(_MARKS)]
-            _draw_marks(ax, told, word, panel, style=style)
+            colour, mark = (_LINES[words.index(word)][0], "D") if word in words else _MARKS[place % len(_MARKS)]
+            _draw_marks(ax, told, word, panel, style=(colour, mark, size))
     ax.set(xlim=limits[0], ylim=limits[1])
 
 
@@ -89,32 +91,40 @@ def published_panels(fits: Mapping[str, xr.Dataset], variable: str, x: str, y: s
     return panels(told[variable], x, y)
 
 
-def _draw_line(ax: Axes, fit: xr.Dataset, word: str, panel: Panel, *, style: tuple[str, Any]) -> None:
+def _draw_line(ax: Axes, fit: xr.Dataset, word: str, panel: Panel, *, style: tuple[str, Any, float]) -> None:
+    """Draw a fitted boundary: a line through what is known to a factor of two, crosses for the rest."""
     found = _along(fit, word, panel)
     if found is None:
         return
     places, heights = found
-    colour, dashes = style
-    rim = halo(2.6, PAPER if colour == INK else INK)
+    colour, dashes, size = style
+    rim = halo(1.5 * size + 1.1, PAPER if colour == INK else INK)
+    look = {"color": colour, "path_effects": rim, "zorder": 3}
     name = fit[word].attrs.get("long_name", word.replace("_", " "))
-    ax.plot(places, heights, color=colour, ls=dashes, lw=1.5, path_effects=rim, label=name, zorder=3)
     errors = _along(fit, f"{word}_error", panel) if f"{word}_error" in fit else None
+    known = np.isfinite(heights)
     if errors is not None:
-        above = np.nan_to_num(errors[1])
-        below = np.minimum(above, 0.999 * np.nan_to_num(heights))
-        bars = ax.errorbar(places, heights, yerr=[below, above], fmt="none", ecolor=colour, zorder=3)
-        bars.lines[2][0].set(path_effects=rim, linewidth=1)
+        known = known & (errors[1] <= heights)
+        spread = np.where(known, np.minimum(errors[1], 0.999 * heights), 0)
+        bars = ax.errorbar(places, np.where(known, heights, np.nan), yerr=spread, fmt="none", ecolor=colour, zorder=3)
+        bars.lines[2][0].set(path_effects=rim, linewidth=size)
+    unsure = np.isfinite(heights) & ~known
+    said = f"{name} (×: error above a factor 2)" if unsure.any() else name
+    line = np.where(known, heights, np.nan)
+    ax.plot(places, line, ls=dashes, lw=1.5 * size, marker=".", ms=4 * size, label=said, **look)
+    ax.plot(places[unsure], heights[unsure], ls="none", marker="x", ms=4 * size, **look)
 
 
-def _draw_marks(ax: Axes, told: xr.Dataset, word: str, panel: Panel, *, style: tuple[str, str]) -> None:
+def _draw_marks(ax: Axes, told: xr.Dataset, word: str, panel: Panel, *, style: tuple[str, str, float]) -> None:
+    """Draw a published boundary as marks."""
     partner = f"{word.removesuffix(str(panel.y.name))}{panel.x.name}"
     found = (told[partner].values, told[word].values) if partner in told else _along(told, word, panel)
     if found is None:
         return
-    colour, mark = style
+    colour, mark, size = style
     name = told[word].attrs.get("long_name", word.replace("_", " "))
-    edge = PAPER if colour == INK else INK
-    ax.plot(*found, ls="none", marker=mark, ms=5, mfc=colour, mec=edge, mew=0.8, label=name, zorder=4)
+    look = {"mfc": colour, "mec": PAPER if colour == INK else INK, "mew": 0.8 * size}
+    ax.plot(*found, ls="none", marker=mark, ms=5 * size, label=name, zorder=4, **look)
 
 
 def _along(fit: xr.Dataset, word: str, panel: Panel) -> tuple[np.ndarray, np.ndarray] | None:

@@ -7,6 +7,7 @@ import seaborn as sns
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from sgdphases.figures import selection
 from sgdphases.figures.options import Curves
@@ -19,6 +20,7 @@ from sgdphases.figures.style import (
     new_figure,
     series_colours,
     value_label,
+    wrapped,
 )
 
 
@@ -47,8 +49,8 @@ def curves(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Curves) ->
         _draw_lines(ax, array, options)
         if word in options.published:
             _draw_published(ax, fits, options.published[word], options)
-        ax.set(ylabel=label(array), xlabel=label(selection.coordinate_of(cube, options.x)))
-    _set_legend(figure, axes.flat[0], cube, options)
+        ax.set(ylabel=wrapped(label(array), 32), xlabel=label(selection.coordinate_of(cube, options.x)))
+    _set_legend(figure, axes, cube, options)
     return figure
 
 
@@ -93,15 +95,20 @@ def _draw_published(ax: Axes, fits: Mapping[str, xr.Dataset], word: str, options
         raise ValueError(f"the published {word} lies along {along}, not along {options.x}")
     look = {"ls": "none", "marker": "D", "mfc": "white", "mec": INK, "ms": 4.5, "zorder": 4}
     ax.plot(told[options.x].values, told.values, label=label(told), **look)
-    ax.legend(loc="best", handletextpad=0.3)
 
 
-def _set_legend(figure: Figure, ax: Axes, cube: xr.Dataset, options: Curves) -> None:
-    """Name the series at the right of all panels."""
-    if options.series is None:
-        return
-    along = selection.coordinate_of(cube, options.series)
-    values = np.unique(options.values or along.values)
-    handles = [ax.plot([], [], marker="o", color=colour)[0] for colour in series_colours(len(values))]
-    names = [value_label(along, value) for value in values]
-    figure.legend(handles[::-1], names[::-1], loc="outside right upper", alignment="left")
+def _set_legend(figure: Figure, axes: np.ndarray, cube: xr.Dataset, options: Curves) -> None:
+    """Name the series and the published marks at the right of all panels."""
+    handles: list[Line2D] = []
+    names: list[str] = []
+    if options.series is not None:
+        along = selection.coordinate_of(cube, options.series)
+        values = np.unique(options.values or along.values)
+        handles = [Line2D([], [], marker="o", color=colour) for colour in series_colours(len(values))][::-1]
+        names = [value_label(along, value) for value in values][::-1]
+    for ax in axes.flat:
+        found, said = ax.get_legend_handles_labels()
+        handles += found
+        names += [wrapped(f"published: {word}", 20) for word in said]
+    if handles:
+        figure.legend(handles, names, loc="outside right upper", alignment="left")

@@ -63,7 +63,7 @@ def phase_diagram(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Pha
     size = 10 if len(found) == 1 else 7
     for panel, share, ax in zip(found, shares, axes.flat, strict=False):
         draw_phases(ax, panel, share, votes.words, names=size if options.names else 0)
-        draw_boundaries(ax, fits, panel, fitted=options.boundaries, published=options.published)
+        draw_boundaries(ax, fits, panel, options, size=1 if len(found) == 1 else 0.7)
         draw_peak_lines(ax, panel, options.peak_lines)
         ax.set_title(panel.title)
     cover(axes.flat[: len(found)], [(panel.x, panel.y) for panel in found])

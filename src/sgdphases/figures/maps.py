@@ -52,13 +52,14 @@ def phase_map(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: PhaseMa
     for place, (panel, ax) in enumerate(zip(found, axes.flat, strict=False)):
         mesh = draw_map(ax, panel, norm, options.palette)
         ax.set_title(panel.title or (("published" if place else "measured") if told else ""))
-        draw_boundaries(ax, fits, panel, fitted=options.boundaries, published=options.published)
+        draw_boundaries(ax, fits, panel, options, size=0.8)
     cover(axes.flat[: len(found)], [(panel.x, panel.y) for panel in found])
     keep_outer_labels(axes, len(found))
     legend_below(figure, axes.flat[0])
     note = selection.replica_note(array, statistic)
-    bar = figure.colorbar(mesh, ax=list(axes.flat[: len(found)]), pad=0.02, aspect=30)
-    bar.set_label(label(array) + (f"\n({note})" if note else ""))
+    beyond = _beyond(np.concatenate([panel.values.ravel() for panel in found]), norm)
+    bar = figure.colorbar(mesh, ax=list(axes.flat[: len(found)]), pad=0.02, aspect=30, extend=beyond)
+    bar.set_label(wrapped(label(array), 32) + (f"\n({note})" if note else ""))
     bar.outline.set_visible(False)
     return figure
 
@@ -82,7 +83,7 @@ def maps_overview(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Map
     figure, axes = new_figure(rows, columns, **size, sharex=True, sharey=True)
     for place, (word, ax) in enumerate(zip(words, axes.flat, strict=False)):
         panel = _one_map(ax, cube, word, options)
-        draw_boundaries(ax, fits, panel, fitted=options.boundaries, published=options.published)
+        draw_boundaries(ax, fits, panel, options, size=0.6)
         ax.set_title(f"{chr(ord('a') + place)}  ", loc="left", fontweight="bold", pad=4)
         ax.set_title(wrapped(label(cube[word]), 28), pad=4)
     keep_outer_labels(axes, len(words))
@@ -100,9 +101,10 @@ def _one_map(ax: Axes, cube: xr.Dataset, word: str, options: MapsOverview) -> Pa
     array = measured_values(cube, word, options)
     colour = _colour(array)
     panel = _only(selection.averaged(array, _statistic(colour)), options)
-    share = [0.0, 1.0] if "flag_values" in array.attrs else None
-    mesh = draw_map(ax, panel, norm_of([panel.values], colour, share), options.palette)
-    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=22)
+    limits = options.limits.get(word, [0.0, 1.0] if "flag_values" in array.attrs else None)
+    norm = norm_of([panel.values], colour, limits)
+    mesh = draw_map(ax, panel, norm, options.palette)
+    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=22, extend=_beyond(panel.values, norm))
     bar.outline.set_visible(False)
     return panel
 
@@ -139,6 +141,15 @@ def measured_values(cube: xr.Dataset, word: str, options: OnGrid) -> xr.DataArra
 
 def _colour(array: xr.DataArray) -> str:
     return "log" if selection.spans_decades(array) else "linear"
+
+
+def _beyond(values: np.ndarray, norm: Normalize) -> str:
+    """At which ends of a colour bar values lie outside, in the words of `Figure.colorbar`."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return "neither"
+    low, high = known.min() < norm.vmin, known.max() > norm.vmax
+    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((low, high), "neither")
 
 
 def _statistic(colour: str) -> str:

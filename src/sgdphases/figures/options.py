@@ -66,11 +66,13 @@ class MapsOverview(OnGrid):
     Attributes:
         variables: What is shown, in reading order; a label such as `phase` is shown by its majority.
         columns: Maps in a row.
+        limits: Variable to the least and largest value of its colours.
         palette: Name of a colour map.
     """
 
     variables: Annotated[list[str], Field(min_length=1)]
     columns: Annotated[int, Field(ge=1)] = 4
+    limits: dict[str, Limits] = {}
     palette: str | None = None
 
 
@@ -100,8 +102,9 @@ class Trajectories(Options):
         target: Variables with the target's spectrum; the first one that the cube holds is marked.
         replica: The replica that is drawn mode by mode.
         label: Label whose majority names the cells.
-        prediction: Name of the fit with predicted velocities, shown below where it is there.
-        modes: Number of modes in the panels of velocities.
+        prediction: Name of the fit that compares levels with the Langevin equation, shown where it is there.
+        ratios: Its variables against the clock, shown below the levels.
+        ratio_limits: Least and largest ratio shown.
     """
 
     cells: Annotated[list[dict[str, float]], Field(min_length=1)]
@@ -111,7 +114,8 @@ class Trajectories(Options):
     replica: int = 0
     label: str = "phase"
     prediction: str = "langevin"
-    modes: Annotated[int, Field(ge=1)] = 3
+    ratios: list[str] = ["velocity_ratio", "noise_ratio", "valid_share"]
+    ratio_limits: Limits = [-0.5, 4.0]
 
 
 class Curves(Options):

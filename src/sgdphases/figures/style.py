@@ -279,11 +279,9 @@ def series_colours(count: int) -> list[tuple[float, float, float]]:
 
 def wrapped(text: str, width: int) -> str:
     """Break a text into lines of about `width` letters, never inside a formula."""
-    parts = re.findall(r"(?:\$[^$]*\$|\S)+", text)
     lines = [""]
-    for part in parts:
-        seen = re.sub(r"\\[a-z]+|[${}_^]", "", f"{lines[-1]} {part}")
-        if lines[-1] and len(seen) > width:
+    for part in re.findall(r"(?:\$[^$]*\$|\S)+", text):
+        if lines[-1] and _letters(f"{lines[-1]} {part}") > width:
             lines.append(part)
         else:
             lines[-1] = f"{lines[-1]} {part}".strip()
@@ -295,9 +293,15 @@ def legend_below(figure: Figure, *axes: Axes) -> None:
     named = {word: handle for ax in axes for handle, word in zip(*ax.get_legend_handles_labels(), strict=True)}
     if not named:
         return
-    longest = max(len(re.sub(r"\\[a-z]+|[${}_^]", "", word)) for word in named)
-    columns = max(1, min(len(named), int(figure.get_figwidth() / (0.55 + 0.075 * longest))))
-    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns)
+    words = [wrapped(word, 46) for word in named]
+    longest = max(_letters(line) for word in words for line in word.split("\n"))
+    columns = max(1, min(len(named), int(figure.get_figwidth() / (0.55 + 0.064 * longest))))
+    figure.legend(list(named.values()), words, loc="outside lower center", ncols=columns)
+
+
+def _letters(text: str) -> int:
+    """About how many letters wide a text is, formulas counted without their commands."""
+    return len(re.sub(r"\\[A-Za-z]+|[${}_^]", "", text))
 
 
 def halo(width: float = 2.5, colour: str = PAPER) -> list[AbstractPathEffect]:

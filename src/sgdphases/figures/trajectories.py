@@ -7,16 +7,26 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, SymmetricalLogLocator
+from matplotlib.ticker import LogLocator
 
 from sgdphases.figures import selection
 from sgdphases.figures.options import Trajectories
-from sgdphases.figures.style import INK, THEORY, kind, label, legend_below, new_figure, series_colours, value_label
+from sgdphases.figures.style import (
+    INK,
+    THEORY,
+    kind,
+    label,
+    legend_below,
+    new_figure,
+    series_colours,
+    value_label,
+    wrapped,
+)
 
 
 @kind
 def trajectories(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Trajectories) -> Figure:
-    """Levels against a clock, one column a cell; below, measured and predicted velocities where a fit has them.
+    """Levels against a clock, one column a cell; below, how they move compared with what a fit predicts.
 
     Thin lines are the modes of one replica, bands the middle 68 % of the largest and of the smallest mode over the
     replicas, dashes at the right the target's levels, dark strokes where the equation expects the levels at the next
@@ -39,9 +49,10 @@ def trajectories(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Traj
         predicted = None if fit is None else selection.at_values(fit, {**options.at, **said})
         _draw_levels(axes[0, place], cell, predicted, options)
         values = ", ".join(value_label(cube[word], value) for word, value in said.items())
-        axes[0, place].set_title("\n".join(filter(None, (selection.majority_word(cell, options.label), values))))
+        axes[0, place].set_title(selection.majority_word(cell, options.label), loc="left", fontweight="bold")
+        axes[0, place].set_title(values, loc="right", fontsize=8)
         if predicted is not None:
-            _draw_velocities(axes[1, place], cell, predicted, options)
+            _draw_ratios(axes[1, place], cell, predicted, options)
         axes[-1, place].set_xlabel(label(selection.coordinate_of(cube, options.x)))
         for ax in axes[:, place] if place else ():
             ax.set_ylabel("")
@@ -93,7 +104,7 @@ def _draw_levels(ax: Axes, cell: xr.Dataset, predicted: xr.Dataset | None, optio
                 part.values[later] for part in selection.quantiles(levels.isel(mode=mode), "replica", 0.16, 0.84)
             )
             ax.fill_between(times[later], low, high, color=colours[mode], alpha=0.25, lw=0)
-    ax.set(xscale="log", yscale="log", ylabel=label(cell[options.variable]))
+    ax.set(xscale="log", yscale="log", ylabel=wrapped(label(cell[options.variable]), 28))
     for ruler in (ax.xaxis, ax.yaxis):
         ruler.set_major_locator(LogLocator(base=10, numticks=6))
     if predicted is not None and "predicted_eigenvalues" in predicted:
@@ -126,24 +137,24 @@ def _mark_target(ax: Axes, cell: xr.Dataset, options: Trajectories) -> None:
             ax.axhline(level, xmin=0.94, color=THEORY, lw=0.9, label=label(target) if not place else None)
 
 
-def _draw_velocities(ax: Axes, cell: xr.Dataset, predicted: xr.Dataset, options: Trajectories) -> None:
-    """Draw measured velocities as points with errors and predicted ones as lines, for a few modes."""
+def _draw_ratios(ax: Axes, cell: xr.Dataset, predicted: xr.Dataset, options: Trajectories) -> None:
+    """Draw how measured velocities and variances compare with the predicted ones; they agree at one."""
     times = _clock(cell.sel(step=predicted["step"]), options.x)
-    count = cell[options.variable].dropna("mode", how="all").sizes["mode"]
-    colours = series_colours(count)
-    measured, expected = predicted["measured_velocity"], predicted["predicted_velocity"]
-    for place, mode in enumerate(np.unique(np.linspace(0, count - 1, options.modes).round().astype(int))):
-        height, error = measured.isel(mode=mode), predicted["measured_velocity_error"].isel(mode=mode)
-        known = (times > 0) & np.isfinite(height.values)
-        said = label(measured) if not place else None
-        look = {"fmt": "o", "ms": 2.5, "elinewidth": 0.8, "color": colours[mode], "label": said}
-        ax.errorbar(times[known], height.values[known], yerr=np.nan_to_num(error.values[known]), **look)
-        line = expected.isel(mode=mode).values
-        ax.plot(times[times > 0], line[times > 0], color=colours[mode], lw=1, label=None if place else label(expected))
-    sizes = np.abs(expected.values[np.isfinite(expected.values) & (expected.values != 0)])
-    threshold = float(np.quantile(sizes, 0.05)) if sizes.size else 1.0
-    ax.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(threshold)))
-    ax.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=10.0 ** np.floor(np.log10(threshold))))
-    ax.yaxis.get_major_locator().set_params(numticks=7)
-    ax.axhline(0, color=INK, lw=0.5)
-    ax.set_ylabel(label(measured))
+    colours = series_colours(max(2, len(options.ratios)))
+    for place, word in enumerate(options.ratios):
+        ratio = selection.variable_of(predicted, word)
+        if ratio.dims != ("step",):
+            raise ValueError(
+                f"{word} has the axes {', '.join(map(str, ratio.dims))}; say in cells which value is meant"
+            )
+        known = (times > 0) & np.isfinite(ratio.values)
+        look = {"color": colours[place], "label": label(ratio), "lw": 1}
+        if f"{word}_error" not in predicted:
+            ax.plot(times[known], ratio.values[known], ls=(0, (1, 1.4)), **look)
+            continue
+        spread = np.nan_to_num(predicted[f"{word}_error"].values[known])
+        marks = {"marker": "os^D"[place % 4], "ls": "none", "ms": 3.5, "elinewidth": 0.8}
+        ax.errorbar(times[known], ratio.values[known], yerr=spread, **marks, **look)
+    ax.axhline(1, color=INK, lw=0.8)
+    ax.set_ylim(*options.ratio_limits)
+    ax.set_ylabel("ratio")

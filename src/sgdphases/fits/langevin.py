@@ -9,8 +9,10 @@ beside the noise of the batches, the sampling error of the predicted drift, so t
 Within an epoch of fixed order this is exact to leading order: batches are drawn without replacement, which takes off
 n B/N of the variance, and the training set's own sampling error adds as much. A prediction counts where one step is
 small against the gaps (`peclet` at most 0.2) and the drift in the window stays below 0.3 of the gap; the noise where
-moreover the window has at least 5 steps and less than an epoch. Replicas start from different matrices, so that the
-Kramers-Moyal coefficients are taken of the residuals, never of the increments themselves.
+moreover the window has at least 5 steps and less than an epoch. When measured velocities are held against predicted
+ones, the sampling error of the predicted drift would pull their ratio below one; its known square is taken off, and
+where it is more than half of the predicted drift's square there is no ratio. Replicas start from different matrices, so
+that the Kramers-Moyal coefficients are taken of the residuals, never of the increments themselves.
 """
 
 from typing import NamedTuple
@@ -27,6 +29,8 @@ SAMPLES = 128
 """Samples behind a prediction: the paper's test set."""
 GAP_SHARE = 0.3
 LEAST_STEPS = 5
+LEAST_SIGNAL = 0.5
+"""Least share of the predicted drift's square that must not be sampling error."""
 
 
 class Windows(NamedTuple):
@@ -37,6 +41,7 @@ class Windows(NamedTuple):
         moves: Measured increments.
         drift: Predicted increments.
         variance: Predicted variance of the residual.
+        sampling: Square of the sampling error of the predicted increment.
         valid: Whether the prediction of the drift holds.
         noisy: Whether that of the noise holds as well.
         time: Flow time of the window (grid, step).
@@ -46,6 +51,7 @@ class Windows(NamedTuple):
     moves: xr.DataArray
     drift: xr.DataArray
     variance: xr.DataArray
+    sampling: xr.DataArray
     valid: xr.DataArray
     noisy: xr.DataArray
     time: xr.DataArray
@@ -61,9 +67,9 @@ def langevin(cube: xr.Dataset) -> xr.Dataset:
         Over grid, `step` (the window's start) and mode, means over the replicas for which the prediction is valid:
         `measured_velocity` with `_error`, `predicted_velocity`; `measured_diffusion` with `_error` (of the residuals)
         and `predicted_diffusion` where all replicas are valid. Over grid and step: `valid_share` of all levels,
-        `velocity_ratio` with `_error` (measured on predicted, weighted; 1 if the equation holds) and `noise_ratio` with
-        `_error` (mean square residual over the predicted one). `predicted_eigenvalues` and `predicted_deviation` at the
-        window's end, for every replica, NaN where not valid.
+        `velocity_ratio` with `_error` (measured on predicted, weighted; 1 if the equation holds) with `signal_share`,
+        and `noise_ratio` with `_error` (mean square residual over the predicted one). `predicted_eigenvalues` and
+        `predicted_deviation` at the window's end, for every replica, NaN where not valid.
 
     Raises:
         ValueError: If an observable is missing.
@@ -83,8 +89,8 @@ def _windows(cube: xr.Dataset) -> Windows:
     time = (cube["learning_rate"] * long).astype(float)
     moves = cube["eigenvalues"].diff("step", label="lower")
     drift = start["predicted_velocity"] * time
-    sampling = 1 + long * cube["batch_size"] / SAMPLES
-    variance = cube["temperature"] * start["noise"] * time * sampling
+    variance = cube["temperature"] * start["noise"] * time * (1 + long * cube["batch_size"] / SAMPLES)
+    sampling = start["noise"] * time**2 * (1 / SAMPLES + 1 / cube.attrs["samples"])
     gap = _nearest(start["eigenvalues"])
     finite = np.isfinite(moves) & np.isfinite(drift)
     valid = finite & (start["peclet"] <= UNUSABLE_SHARE) & (np.abs(drift) < GAP_SHARE * gap)
@@ -92,7 +98,8 @@ def _windows(cube: xr.Dataset) -> Windows:
     noisy = valid & (long >= LEAST_STEPS) & (long < epoch) & (variance > 0)
     order = start["eigenvalues"].dims
     return Windows(
-        *(part.transpose(*order) for part in (start["eigenvalues"], moves, drift, variance, valid, noisy)), time
+        *(part.transpose(*order) for part in (start["eigenvalues"], moves, drift, variance, sampling, valid, noisy)),
+        time,
     )
 
 
@@ -146,7 +153,8 @@ def _ratios(windows: Windows) -> dict[str, tuple]:
     order = [dim for dim in windows.levels.dims if dim not in ("replica", "mode")]
     weight = (1 / windows.variance).where(windows.valid & (windows.variance > 0))
     above = (weight * windows.moves * windows.drift).sum("mode").transpose("replica", *order).values
-    below = (weight * windows.drift**2).sum("mode").transpose("replica", *order).values
+    whole = (weight * windows.drift**2).sum("mode").transpose("replica", *order).values
+    below = whole - (weight * windows.sampling).sum("mode").transpose("replica", *order).values
     square = ((windows.moves - windows.drift) ** 2 / windows.variance).where(windows.noisy)
     squares = square.sum("mode").transpose("replica", *order).values
     counts = windows.noisy.sum("mode").transpose("replica", *order).values.astype(float)
@@ -155,7 +163,12 @@ def _ratios(windows: Windows) -> dict[str, tuple]:
     words = _words("share of replicas and levels for which the prediction holds", r"P_\mathrm{valid}")
     found = {"valid_share": (order, share.transpose(*order).values, words)}
     attrs = {"long_name": "measured over predicted velocity", "symbol": r"\Delta x/\langle\Delta x\rangle"}
-    found |= estimated("velocity_ratio", _quotient(above, below), order, attrs=attrs)
+    ratio, signal = _quotient(above, below), _quotient(below, whole)
+    told = signal.value > LEAST_SIGNAL
+    plain = _plain(np.where(told, ratio.value, np.nan), np.where(told, ratio.error, np.nan))
+    found |= estimated("velocity_ratio", plain, order, attrs=attrs)
+    words = _words("share of the predicted drift's square that is no sampling error", "P_s")
+    found["signal_share"] = (order, np.maximum(signal.value, 0.0), words)
     attrs = {"long_name": "measured over predicted variance", "symbol": r"\mathrm{Var}/T V \tau"}
     return found | estimated("noise_ratio", _quotient(squares, counts), order, attrs=attrs)
 

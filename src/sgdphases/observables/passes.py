@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sgdphases.ensemble.buffers import LANE, halving_sum
 from sgdphases.ensemble.losses import gradient_factor, loss_factor, loss_terms, residual_in_place
-from sgdphases.ensemble.networks import Passes, activate, activate_in_place, backward, forward
+from sgdphases.ensemble.networks import Passes, activate, activation_operations, backward, forward
 
 CHUNK = 512
 """Samples in one pass: fixed, so that sums are made in the same order whatever the number of networks."""
@@ -177,7 +177,7 @@ class _Scratch:
 
 def _activations(stack: Stack, inputs: Tensor, scratch: _Scratch, *, slopes: bool) -> list[Tensor]:
     """What every layer reads, then the output; the slopes stay in `scratch`."""
-    hidden, one = [inputs.expand(len(stack.output_scale), -1, -1)], torch.ones((), dtype=inputs.dtype)
+    hidden = [inputs.expand(len(stack.output_scale), -1, -1)]
     for place, (weights, bias) in enumerate(zip(stack.weights, stack.biases, strict=True)):
         size = {"samples": inputs.shape[1], "width": weights.shape[1]}
         field = scratch("active", place, **size)
@@ -186,7 +186,8 @@ def _activations(stack: Stack, inputs: Tensor, scratch: _Scratch, *, slopes: boo
             field += bias[:, None, :]
         if place < len(stack.weights) - 1:
             slope = scratch("slope", place, **size).view(-1) if slopes else None
-            activate_in_place(field.view(-1), slope, stack.activation, one)
+            for operation in activation_operations(field.view(-1), slope, stack.activation):
+                operation()
         hidden.append(field)
     hidden[-1] *= stack.output_scale[:, None, None]
     return hidden

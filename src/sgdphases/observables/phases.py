@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-UNDECIDED, FERRO, SPIN_GLASS, PARA = 0, 1, 2, 3
+UNDECIDED, FERRO, SPIN_GLASS, PARA, DIVERGED = 0, 1, 2, 3, 4
 
-PHASES = {UNDECIDED: "undecided", FERRO: "ferro", SPIN_GLASS: "spin_glass", PARA: "para"}
-"""CF flag values and meanings."""
+PHASES = {UNDECIDED: "undecided", FERRO: "ferro", SPIN_GLASS: "spin_glass", PARA: "para", DIVERGED: "diverged"}
+"""CF flag values and meanings; `classify` gives all but `diverged`, which needs the record of the training."""
 
 EDGE_FACTOR = 3.0
 """How often the largest level must exceed the larger of its initial and its target value to have run away."""

@@ -11,9 +11,11 @@ from threadpoolctl import threadpool_limits
 
 from sgdphases.config import read_card
 from sgdphases.datasets.loading import load_tasks
+from sgdphases.datasets.task import Task
 from sgdphases.ensemble.shard import Shard
 from sgdphases.observables.measurement import Measurement
 from sgdphases.observables.registry import Observable, selected
+from sgdphases.observables.signal import constant_loss
 from sgdphases.quantities import HYPERPARAMETERS
 from sgdphases.steps.command import begin, events
 from sgdphases.storage import cube
@@ -50,14 +52,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         events(arguments.spool, Path(arguments.card).stem, "measure", Path(arguments.records).stem) as spool,
         open_records(arguments.records) as records,
     ):
-        found, samples = _measure(records, words, arguments.data)
-        labelled = _labelled(records, selected(words), found, samples)
+        found, tasks = _measure(records, words, arguments.data)
+        labelled = _labelled(records, selected(words), found, tasks)
         cube.write(labelled, arguments.measured)
         spool.params({"networks": len(records.diverged_at), "records": len(records.steps), "observables": ", ".join(words)})
 
 
-def _measure(records: "Records", words: list[str], data: str) -> tuple[dict[str, np.ndarray], int]:
-    """Every observable at every recorded step, (networks, steps, ...axes), and the size of the training set."""
+def _measure(records: "Records", words: list[str], data: str) -> tuple[dict[str, np.ndarray], dict[int, Task]]:
+    """Every observable at every recorded step, (networks, steps, ...axes), and the tasks it was measured on."""
     shard = Shard.from_dict(records.shard)
     layers = shard.network.trained_layers
     tasks = load_tasks(
@@ -78,11 +80,11 @@ def _measure(records: "Records", words: list[str], data: str) -> tuple[dict[str,
         for name, values in measurement.at(weights, biases, alive=alive).items():
             shape = (len(shard), len(records.steps), *values.shape[1:])
             found.setdefault(name, np.empty(shape, dtype=values.dtype))[:, place] = values
-    return found, len(next(iter(tasks.values())).inputs)
+    return found, tasks
 
 
 def _labelled(
-    records: "Records", observables: list[Observable], found: dict[str, np.ndarray], samples: int
+    records: "Records", observables: list[Observable], found: dict[str, np.ndarray], tasks: dict[int, Task]
 ) -> Any:
     """The measured values with names for their axes; an axis of one trained layer is left out."""
     shard = Shard.from_dict(records.shard)
@@ -95,6 +97,9 @@ def _labelled(
         variables[observable.name] = (("network", "step", *axes), values, observable.attributes)
     for name in shard.running:
         variables[name] = (("network", "step"), records.scalar(name).T, RUNNING[name])
+    if shard.update == "sgd":
+        meta = {"long_name": "loss of the best constant answer", "units": "1", "symbol": "L_c"}
+        variables["constant_loss"] = (("network",), _constant_losses(shard, tasks), meta)
     meta = {"long_name": "step at which the network diverged, -1 if it did not", "units": "1", "symbol": "t_d"}
     variables["diverged_at"] = (("network",), np.asarray(records.diverged_at), meta)
     if len(layers) > 1:
@@ -108,8 +113,15 @@ def _labelled(
         variables,
         steps=records.steps,
         layers=layers,
-        attrs={"dataset": shard.dataset["name"], "samples": samples, "widths": list(shard.network.widths)},
+        attrs={"dataset": shard.dataset["name"], "samples": len(next(iter(tasks.values())).inputs), "widths": list(shard.network.widths)},
     )
+
+
+def _constant_losses(shard: Shard, tasks: dict[int, Task]) -> np.ndarray:
+    """Loss of the best constant answer for every network, (networks,)."""
+    pairs = list(zip(shard.networks["seed_task"].tolist(), shard.networks["loss"].tolist(), strict=True))
+    values = {pair: constant_loss(tasks[pair[0]].targets, pair[1]) for pair in set(pairs)}
+    return np.array([values[pair] for pair in pairs])
 
 
 if __name__ == "__main__":

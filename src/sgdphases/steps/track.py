@@ -4,8 +4,6 @@ import argparse
 import csv
 import itertools
 import logging
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,9 +14,10 @@ import xarray as xr
 
 from sgdphases import provenance
 from sgdphases.files import sha256, write_json
+from sgdphases.steps.command import begin
 from sgdphases.storage import cube as cubes
 from sgdphases.tracking import store
-from sgdphases.tracking.address import absolute
+from sgdphases.tracking.address import absolute, shown
 from sgdphases.tracking.runs import POINT, Run, digest, from_spools, overview, text
 from sgdphases.tracking.views import DEVIATION, LOG
 
@@ -41,16 +40,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--uri", required=True, help="the store: an MLflow URI or the path of an SQLite file")
     parser.add_argument("--artifacts", help="where a new experiment keeps its files (default: beside an SQLite file)")
     parser.add_argument("--stamp", required=True, help="the JSON file that says it was done")
-    args = parser.parse_args(argv)
-    command = f"python -m sgdphases.steps.track {shlex.join(sys.argv[1:] if argv is None else argv)}"
-    log.info("%s", command)
+    args = begin("track", parser, argv)
     runs = experiment(args)
     report = store.write(runs, args.uri, artifact_root=args.artifacts, whole=[POINT])
     if not report.complete:
-        log.warning("Once the store is back, this command replays everything: %s", command)
+        log.warning("Once the store is back, the command on this log's first line replays everything")
     counts = Counter(run.kind for run in runs)
     log.info("%d runs: %s; %s", len(runs), dict(counts), report)
-    write_json(args.stamp, {"store": absolute(args.uri), "runs": counts, "complete": report.complete})
+    write_json(args.stamp, {"store": shown(absolute(args.uri)), "runs": counts, "complete": report.complete})
 
 
 def experiment(args: argparse.Namespace) -> list[Run]:
@@ -281,5 +278,4 @@ def _point_note(cube: xr.Dataset, varying: Sequence[str], own: Mapping[str, str]
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     main()

@@ -157,7 +157,9 @@ class Job:
         self.checkpoints.save(state)
         self.saved = time.monotonic()
         if self.signals.received:
-            log.warning("signal %d: stopped at step %d; the same command goes on there", self.signals.received, state.step)
+            log.warning(
+                "signal %d: stopped at step %d; the same command goes on there", self.signals.received, state.step
+            )
             raise SystemExit(128 + self.signals.received)
 
     def _progress(self, progress: "Progress") -> bool:

@@ -3,14 +3,19 @@
 import numpy as np
 import xarray as xr
 
-from sgdphases.observables.phases import PHASES, classify, learned, target_spectrum
+from sgdphases.observables.phases import DIVERGED, PHASES, classify, target_spectrum
+
+
+LEARNED_SHARE = 0.2
+"""Largest share of the best constant answer's loss that a network may keep and count as having learned."""
 
 
 def with_phases(cube: xr.Dataset) -> xr.Dataset:
     """Add `phase`, and the target that it was measured against, to a cube that holds eigenvalues.
 
     The target is the teacher's spectrum where the data set has a teacher; otherwise, layer by layer, the median over
-    the networks whose loss fell by two decades (dossier section 4, step E).
+    the networks that learned, that is whose training loss fell under a fifth of the best constant answer's. A network
+    that diverged is labelled so from that step on.
 
     Args:
         cube: A merged cube; without `eigenvalues` and `train_loss` it is returned as it is.
@@ -28,7 +33,10 @@ def with_phases(cube: xr.Dataset) -> xr.Dataset:
     if "overlap_ratio" in cube:
         arguments.append(cube["overlap_ratio"])
     label = xr.apply_ufunc(_label, *[argument.drop_vars("step", errors="ignore") for argument in arguments])
-    label = label.transpose(*largest.dims)
+    if "diverged_at" in cube:
+        over = (cube["diverged_at"] >= 0) & (cube["diverged_at"] <= cube["step"])
+        label = label.assign_coords(step=cube["step"]).where(~over, DIVERGED)
+    label = label.transpose(*largest.dims).astype(np.int8)
     label.attrs = {
         "long_name": "phase",
         "units": "1",
@@ -62,8 +70,7 @@ def _target(cube: xr.Dataset, largest: xr.DataArray, smallest: xr.DataArray) -> 
     if "teacher_eigenvalues" in cube:
         target = cube["teacher_eigenvalues"].isel(step=0, drop=True)
         return target.max("mode"), target.max("mode") - target.min("mode")
-    loss = cube["train_loss"]
-    good = learned(loss.isel(step=-1).values, loss.isel(step=0).values)
+    good = (cube["train_loss"].isel(step=-1) <= LEARNED_SHARE * cube["constant_loss"]).values
     ends = xr.broadcast(largest.isel(step=-1, drop=True), smallest.isel(step=-1, drop=True))
     layers = [ends] if "layer" not in largest.dims else [
         tuple(end.isel(layer=i) for end in ends) for i in range(largest.sizes["layer"])

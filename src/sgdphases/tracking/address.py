@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,18 @@ def absolute(uri: str) -> str:
     else:
         path = uri
     return f"sqlite:///{Path(path).expanduser().resolve()}"
+
+
+def shown(uri: str) -> str:
+    """The store's URI as a log may show it: without a user's password.
+
+    Args:
+        uri: The URI.
+
+    Returns:
+        The URI, with stars for what stands before the host.
+    """
+    return re.sub(r"(?<=://)[^/@\s]+@", "***@", uri)
 
 
 def artifacts(uri: str) -> str | None:

@@ -7,6 +7,7 @@ revision: where the code or the numbers changed, the new revision takes the old 
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -181,7 +182,7 @@ def _job(attempts: list[list[Event]], *, running: bool) -> Run:
         kind=JOB,
         experiment=first["experiment"],
         key=f"{rule} {key}",
-        name=f"{rule} {key[:8]}".strip(),
+        name=f"{rule} {_short(key)}".strip(),
         start=first["started"],
         end=end,
         status=status,
@@ -193,6 +194,11 @@ def _job(attempts: list[list[Event]], *, running: bool) -> Run:
         datasets=found["datasets"],
         artifacts=tuple((path, folder) for path, folder in found["artifacts"].items()),
     )
+
+
+def _short(key: str) -> str:
+    """A digest's first eight digits; any other key as it is."""
+    return key[:8] if re.fullmatch("[0-9a-f]{12,}", key) else key
 
 
 def _take(found: dict[str, Any], event: Event) -> None:

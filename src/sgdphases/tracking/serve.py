@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from sgdphases.tracking.address import absolute, artifacts
+from sgdphases.tracking.address import absolute, artifacts, shown
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     uri = absolute(args.uri)
     if uri.startswith(("http://", "https://")):
-        log.info("The store is a server of its own: open %s", uri)
+        log.info("The store is a server of its own: open %s", shown(uri))
         return
     if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
         parser.exit(1, f"There is no store at {uri} yet; run an experiment first.\n")

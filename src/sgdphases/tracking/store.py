@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from filelock import Timeout
 
 from sgdphases.files import writing
-from sgdphases.tracking.address import absolute, artifacts, as_uri, one_writer
+from sgdphases.tracking.address import absolute, artifacts, as_uri, one_writer, shown
 from sgdphases.tracking.runs import EXPERIMENT, Run, content, from_spools, overview
 from sgdphases.tracking.views import views
 
@@ -148,7 +148,9 @@ def write(
         counts = [writer.counts for writer in writers.values()]
         return Report(True, **{word: sum(count[word] for count in counts) for word in _Experiment.WORDS})
     except Timeout:
-        log.warning("The tracking store %s is in use by another writer; the spools wait for the next replay", uri)
+        log.warning(
+            "The tracking store %s is in use by another writer; the spools wait for the next replay", shown(uri)
+        )
     except Exception as error:  # MLflow lets errors of its database and network libraries through as they are
         log.warning(
             "The tracking store %s did not take everything; the spools wait for the next replay: %s", uri, error
@@ -220,6 +222,8 @@ class _Experiment:
         tags = {IDENTITY: run.identity, REVISION: run.revision, "kind": run.kind}
         if run.kind != EXPERIMENT and self.parent:
             tags[PARENT] = self.parent
+        if len(run.tags) < WORDS_PER_CALL // 2:  # all in one go; otherwise the rest follows in batches
+            tags |= _tags(run, {})
         return self.client.create_run(self.id, start_time=run.start, tags=tags, run_name=run.name)
 
     def _fill(self, run: Run, stored: StoredRun, whole: str) -> None:
@@ -227,7 +231,8 @@ class _Experiment:
         run_id = stored.info.run_id
         values, left_out = _metrics(run, stored.info.start_time)
         params = _params(run, stored.data.params)
-        tags = [RunTag(_word(name), _cut(value, LONGEST_TAG)) for name, value in _tags(run, left_out).items()]
+        had = stored.data.tags
+        tags = [RunTag(name, value) for name, value in _tags(run, left_out).items() if had.get(name) != value]
         batches = itertools.zip_longest(
             _batches(values, METRICS_PER_CALL),
             _batches(params, WORDS_PER_CALL),
@@ -278,7 +283,7 @@ def _prepare_database(uri: str, root: str | None) -> None:
     try:
         database._verify_schema(engine)
     except MlflowException:
-        log.info("Upgrading the tables of the tracking store %s", uri)
+        log.info("Upgrading the tables of the tracking store %s", shown(uri))
         database._upgrade_db(engine)
     finally:
         engine.dispose()
@@ -335,7 +340,7 @@ def _tags(run: Run, more: Mapping[str, str]) -> dict[str, str]:
     """A run's own tags and those that MLflow shows in its table and on its page."""
     source = {"mlflow.source.name": f"sgdphases.steps.{run.tags['rule']}"} if "rule" in run.tags else {}
     note = {"mlflow.note.content": run.note} if run.note else {}
-    return {**run.tags, **more, **source, **note}
+    return {_word(name): _cut(value, LONGEST_TAG) for name, value in {**run.tags, **more, **source, **note}.items()}
 
 
 def _dataset(name: str, data_digest: str, source: str) -> DatasetInput:
