@@ -80,7 +80,7 @@ LOSSES = ("half_squared_error", "squared_error", "mean_squared_error", "cross_en
 _ROWS = (
     Quantity("learning_rate", "learning rate", r"\eta", scale="log", minimum=0.0),
     Quantity("batch_size", "batch size", "B", scale="log", type=int, minimum=1),
-    Quantity("temperature", "temperature η/B", "T", scale="log", minimum=0.0),
+    Quantity("temperature", "temperature", r"T=\eta/B", scale="log", minimum=0.0),
     Quantity("init_scale", "initial scale", r"\sigma_W", scale="log", minimum=0.0, default=1.0),
     Quantity("momentum", "momentum", r"\beta", minimum=0.0, neutral=0.0, default=0.0),
     Quantity("weight_decay", "weight decay", r"\lambda", scale="log", minimum=0.0, neutral=0.0, default=0.0),
@@ -90,7 +90,7 @@ _ROWS = (
     Quantity("replica", "replica", "r", scale="category", type=int, minimum=0),
     Quantity("step", "SGD step", "t", scale="log", type=int, minimum=0),
     Quantity("epoch", "epoch", r"t_\mathrm{ep}", scale="log", minimum=0.0),
-    Quantity("flow_time", "gradient-flow time ηt", r"\tau", scale="log", minimum=0.0),
+    Quantity("flow_time", "gradient-flow time", r"\tau=\eta t", scale="log", minimum=0.0),
     Quantity("inverse_init_scale", "inverse initial scale", r"1/\sigma_W", scale="log", minimum=0.0),
     Quantity("layer", "layer", r"\ell", scale="category", type=int, minimum=0),
     Quantity("mode", "mode", "m", type=int, minimum=0),

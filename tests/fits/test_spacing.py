@@ -6,7 +6,7 @@ from made_cubes import pair_levels
 from sgdphases.fits.spacing import spacing
 from sgdphases.theory import coulomb_gas
 
-STEPS = np.array([0, 100, 200, 4000])
+STEPS = np.array([0, 100, 600, 8000])
 
 
 def star(levels, *, dataset, rates, sizes, noise=0.1):
@@ -104,9 +104,10 @@ def test_bias_of_the_kernel_vanishes_linearly(machine):
 
 def test_only_stationary_records_count(machine):
     found, _ = machine
-    # Level 4 of κ relaxes at 2·5/16 per unit of flow time: 10 of its times are 16 units, 160 steps at rate 0.1.
+    # κ = 4 grows at 2·5/36 and relaxes at 2·5/16 per unit of flow time: twelve and ten times are 59 units, so 592
+    # steps at rate 0.1.
     assert found["late_records"].isel(point=0).values.tolist() == [2, 1, 1, 1, 1, 1]
-    # κ = 8 needs 320 units; 4000 steps at rate 0.05 are 200.
+    # κ = 8 needs 432 + 320 units; 8000 steps at rate 0.05 are 400.
     assert int(found["late_records"].isel(point=3, level=5)) == 0
     assert np.isnan(float(found["kernel_ratio"].isel(point=3, level=5)))
 

@@ -53,7 +53,7 @@ def initial_gradient(init_scale: float) -> Measure:
 
 
 def _inverse_law(gradient: xr.DataArray, init_scale: float) -> str:
-    """Where the gradient should fall as 1/σ, its exponent over all scales from 8 on and this one's place on that line."""
+    """Where the gradient falls as 1/σ: its exponent over all scales from 8 on, and this one on that line."""
     wide = gradient.sel(init_scale=gradient["init_scale"] >= 8)
     if init_scale < 8 or wide.size < 3:
         return ""

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.claims.claim import Claim, Fits, Measurement, Needs, NotReached, Row, Statement, Tolerance, graded
-from sgdphases.claims.readings import Measure
+from sgdphases.claims.readings import Measure, remarked
 from sgdphases.theory.coulomb_gas import lattice_kernel, teacher_student_spacing_slope
 
 PAPER = "arXiv 2407.16427"
@@ -101,7 +101,10 @@ def _machine() -> list[Statement]:
             round(math.sqrt(2), 4),
             Tolerance("relative", 0.07),
             MACHINE,
-            at_point("deviation_slope", level=level, learning_rate=0.1, batch_size=size),
+            remarked(
+                at_point("deviation_slope", level=level, learning_rate=0.1, batch_size=size),
+                lambda cube, fits, level=level, size=size: _overlap(fits["spacing"], level, 0.1 / size),
+            ),
         )
         for place, (size, level) in enumerate(((16, 0), (16, 5), (64, 0), (64, 5)), 1)
     )
@@ -167,10 +170,20 @@ def over_points(name: str) -> Measure:
     return measure
 
 
+def _overlap(found: xr.Dataset, level: int, noise: float) -> str:
+    """How far a level lies from its neighbours: sorted levels that overlap are no longer those of the target."""
+    if "target_level" not in found.coords:
+        return ""
+    levels = found["target_level"].values
+    gap = np.abs(np.delete(levels, level) - levels[level]).min()
+    deviation = math.sqrt(2 * noise * levels[level])
+    return f"next level {gap / deviation:.1f} expected deviations away"
+
+
 def _intercept(cube: xr.Dataset, fits: Fits) -> Measurement:
     found = fits["spacing"]
     if "kernel_ratio_intercept" not in found:
-        raise NotReached("needs three points at which all levels are stationary")
+        raise NotReached("needs three points at which all pairs are stationary")
     names = "kernel_ratio_intercept", "kernel_bias_exponent"
     (height, error), (power, spread) = ((float(found[name]), float(found[f"{name}_error"])) for name in names)
     return Measurement(height, error, f"bias grows as (η/B)^{power:.2f} ± {spread:.2f}")

@@ -23,7 +23,10 @@ MASS_SQUARE = 9.0
 FIELD_MASS = 2.0
 """Mass of the scalar field that it learns."""
 RELAXATION_TIMES = 10.0
-"""Records count from so many relaxation times of a level on: growth from a small start takes about half of them."""
+"""Records count from so many relaxation times of a level on."""
+GROWTH_TIMES = 12.0
+"""And, where levels grow from a small start, from so many e-folds of that growth on: the last level to grow has but one
+hidden direction left, in which it may start as small as 1e-5 of its target."""
 GROUPS = 50
 """Groups of replicas that the jackknife leaves out in turn."""
 BINS = np.linspace(0.0, 4.0, 41)
@@ -40,13 +43,15 @@ class Target:
         kernel: Eigenvalue κ of the field's kernel of each (NaN where the model has none).
         level: Where it goes.
         modes: Which modes (descending) become it.
-        relaxation: Rate per unit of flow time.
+        relaxation: Rate per unit of flow time near the target.
+        growth: Rate per unit of flow time far below it (infinite where there is no such regime).
     """
 
     kernel: Floats
     level: Floats
     modes: list[list[int]]
     relaxation: Floats
+    growth: Floats
 
 
 def spacing(cube: xr.Dataset) -> xr.Dataset:
@@ -90,7 +95,7 @@ def spacing(cube: xr.Dataset) -> xr.Dataset:
     variables |= estimated("spacing_density", Estimate(*density, *density), [*every, "spacing"], attrs=_DENSITY)
     variables["late_records"] = (every, late.sum(axis=-1), {"long_name": "stationary records", "units": "1"})
     variables["expected_slope"] = (every, _expected(cube, target, dims, shape), _SLOPE)
-    variables |= _pooled(found) | _intercept(cube, found, dims)
+    variables |= _pooled(found) | _intercept(cube, target, found, dims)
     return _coordinates(labelled(cube, variables, "statistics of stationary levels"), target)
 
 
@@ -115,7 +120,9 @@ def _model(cube: xr.Dataset) -> tuple[Target, xr.DataArray]:
     modes = cube.sizes["mode"]
     if cube.attrs["dataset"] == "linear_teacher":
         everything = [list(range(modes))]
-        return Target(np.array([np.nan]), np.array([2.0]), everything, np.array([1.0])), np.sqrt(cube["eigenvalues"])
+        return Target(np.array([np.nan]), np.array([2.0]), everything, np.array([1.0]), np.array([np.inf])), np.sqrt(
+            cube["eigenvalues"]
+        )
     if cube.attrs["dataset"] != "scalar_field":
         raise ValueError(f"fit spacing is for linear_teacher and scalar_field, not {cube.attrs['dataset']}")
     kernel = coulomb_gas.lattice_kernel(modes, FIELD_MASS)
@@ -123,7 +130,9 @@ def _model(cube: xr.Dataset) -> tuple[Target, xr.DataArray]:
     members = [np.flatnonzero(owner == place).tolist() for place in range(len(distinct))]
     level = coulomb_gas.boltzmann_machine_level(distinct, MASS_SQUARE)
     rate = coulomb_gas.boltzmann_machine_relaxation(distinct, MASS_SQUARE, learning_rate=1.0)
-    return Target(distinct, level, members, rate), cube["eigenvalues"]
+    # From dx/dt = 2x [1/κ − 1/(μ² − x)] for x far below x*.
+    growth = 2 * level / (MASS_SQUARE * distinct)
+    return Target(distinct, level, members, rate, growth), cube["eigenvalues"]
 
 
 def _coordinate(cube: xr.Dataset, name: str, dims: list[Hashable]) -> Floats:
@@ -143,7 +152,8 @@ def _unit(cube: xr.Dataset, target: Target, dims: list[Hashable]) -> Floats:
 def _late(cube: xr.Dataset, target: Target, dims: list[Hashable]) -> np.ndarray:
     """Which records count, over points, levels and steps."""
     flow = _coordinate(cube, "learning_rate", dims)[..., None] * cube["step"].values
-    return flow * target.relaxation[:, None] >= RELAXATION_TIMES
+    wait = RELAXATION_TIMES / target.relaxation + GROWTH_TIMES / target.growth
+    return flow >= wait[:, None]
 
 
 def _expected(cube: xr.Dataset, target: Target, dims: list[Hashable], shape: tuple[int, ...]) -> Floats:
@@ -206,9 +216,10 @@ def _pooled(found: dict[str, Floats]) -> dict[str, tuple]:
     return variables
 
 
-def _intercept(cube: xr.Dataset, found: dict[str, Floats], dims: list[Hashable]) -> dict[str, tuple]:
-    """The learned kernel's ratio, averaged over levels, as a straight line in η/B: its height at 0 and its power."""
-    value, error = found["kernel_ratio"][0], found["kernel_ratio"][1]
+def _intercept(cube: xr.Dataset, target: Target, found: dict[str, Floats], dims: list[Hashable]) -> dict[str, tuple]:
+    """The learned kernel's ratio, averaged over pairs, as a straight line in η/B: its height at 0 and its power."""
+    pairs = [place for place, modes in enumerate(target.modes) if len(modes) == 2]
+    value, error = found["kernel_ratio"][0][..., pairs], found["kernel_ratio"][1][..., pairs]
     noise = (_coordinate(cube, "learning_rate", dims) / _coordinate(cube, "batch_size", dims))[..., 0]
     complete = np.isfinite(value).all(axis=-1)
     if complete.sum() < 3:
