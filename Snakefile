@@ -17,4 +17,4 @@ rule all:
     default_target: True
     input:
         "results/claims.csv",
-        expand("results/{experiment}/tracked.json", experiment=EXPERIMENTS),
+        expand("results/tracking/{experiment}.json", experiment=EXPERIMENTS),

@@ -44,7 +44,11 @@ def test_every_card_of_the_project_is_valid(path):
         ("ensemble.steps", 0, "ensemble.steps: input should be greater than or equal to 1, not 0"),
         ("ensemble.replicas", 0, "ensemble.replicas:"),
         ("ensemble.dataset.name", "mnist", "ensemble.dataset: unknown dataset 'mnist'"),
-        ("ensemble.dataset.sample", 7, "ensemble.dataset: dataset teacher_student has no parameter 'sample'"),
+        (
+            "ensemble.dataset.sample",
+            7,
+            "ensemble.dataset: unknown parameter of the dataset teacher_student: 'sample' (did you mean 'samples'?)",
+        ),
         ("ensemble.grid.learning_rat", [1], "unknown hyperparameter 'learning_rat' (did you mean 'learning_rate'?)"),
         ("ensemble.grid.learning_rate", [-1], "learning_rate must be at least 0, not -1"),
         ("ensemble.grid.learning_rate", [], "axis learning_rate is empty"),
@@ -86,7 +90,9 @@ def test_missing_key_is_named(refused):
 
 def test_absent_and_unreadable_cards_are_named(tmp_path):
     (tmp_path / "dyson_quick.yaml").write_text("a: [1")
-    with pytest.raises(ConfigError, match=r"dyson_quik\.yaml: no such experiment card \(did you mean 'dyson_quick'\?\)"):
+    with pytest.raises(
+        ConfigError, match=r"dyson_quik\.yaml: no such experiment card \(did you mean 'dyson_quick'\?\)"
+    ):
         read_card(tmp_path / "dyson_quik.yaml")
     with pytest.raises(ConfigError, match=r"dyson_quick\.yaml: cannot be read as YAML"):
         read_card(tmp_path / "dyson_quick.yaml")

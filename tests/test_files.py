@@ -36,6 +36,19 @@ def test_killed_writer_leaves_no_file_under_the_final_name(tmp_path):
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
     assert not path.exists()
+    assert len(os.listdir(tmp_path)) == 1
+    write_text(path, "whole")
+    assert os.listdir(tmp_path) == ["result.txt"]
+
+
+def test_a_living_writer_keeps_its_temporary_file(tmp_path):
+    path = tmp_path / "result.txt"
+    with writing(path) as slow:
+        slow.write_text("slow")
+        write_text(path, "quick")
+        assert path.read_text() == "quick"
+        assert slow.exists()
+    assert path.read_text() == "slow"
 
 
 def test_mode_follows_the_umask(tmp_path):

@@ -4,7 +4,6 @@ A card has two parts: `ensemble` says what is trained (hours), `analysis` what i
 (seconds). Every key is known here; anything else is refused with the file, the key and what is allowed.
 """
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,6 +11,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from sgdphases.choices import guess, one_of
 from sgdphases.claims.registry import PAPERS
 from sgdphases.datasets.registry import DATASETS, resolve
 from sgdphases.figures.options import options_of
@@ -26,15 +26,6 @@ _RATE_WORDS = ("learning_rate", "batch_size", "temperature")
 
 class ConfigError(ValueError):
     """What the user wrote cannot be run; the message names the file, the key and the allowed values."""
-
-
-def one_of(value: str, allowed: Any, what: str) -> str:
-    """Return `value` if it is among `allowed`; otherwise raise `ValueError` with the allowed words and a guess."""
-    if value in allowed:
-        return value
-    close = difflib.get_close_matches(str(value), [str(word) for word in allowed], n=1)
-    guess = f" (did you mean {close[0]!r}?)" if close else ""
-    raise ValueError(f"unknown {what} {value!r}{guess}; allowed: {', '.join(sorted(map(str, allowed)))}")
 
 
 def _listed(value: Any) -> Any:
@@ -198,7 +189,7 @@ class Ensemble(Strict):
             if len(named) != 2:
                 raise ValueError(f"set exactly two of {', '.join(_RATE_WORDS)}; set are: {', '.join(named) or 'none'}")
         for key in self.job_axes:
-            one_of(key, [*self.grid, "replica", "point"], "job axis")
+            one_of(key, [*sorted(keys), "replica", *(["point"] if self.points else [])], "job axis")
         return self
 
     @property
@@ -266,6 +257,13 @@ class Card(Strict):
 def read_config(values: dict[str, Any], source: str = "config.yaml") -> Config:
     """Check what Snakemake collected from config.yaml and `--config`.
 
+    Args:
+        values: The keys and values.
+        source: Where they come from, for messages.
+
+    Returns:
+        The configuration.
+
     Raises:
         ConfigError: If a key is unknown or a value is not allowed.
     """
@@ -275,15 +273,20 @@ def read_config(values: dict[str, Any], source: str = "config.yaml") -> Config:
 def read_card(path: str | Path) -> Card:
     """Read and check one experiment card.
 
+    Args:
+        path: The card's file.
+
+    Returns:
+        The card.
+
     Raises:
         ConfigError: If the card is missing, is no YAML, or says something unknown.
     """
     path = Path(path)
     if not path.is_file():
         names = sorted(file.stem for file in path.parent.glob("*.yaml"))
-        close = difflib.get_close_matches(path.stem, names, n=1)
-        guess = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ConfigError(f"{path}: no such experiment card{guess}; there are: {', '.join(names) or 'none'}")
+        near = guess(path.stem, names)
+        raise ConfigError(f"{path}: no such experiment card{near}; there are: {', '.join(names) or 'none'}")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:

@@ -1,13 +1,18 @@
 """Files that are whole: written under a temporary name, synced, renamed; read with checks."""
 
+import glob
 import hashlib
+import itertools
 import json
 import os
-import tempfile
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_HOST = platform.node().partition(".")[0] or "here"
+_COUNT = itertools.count()
 
 
 @contextmanager
@@ -25,13 +30,11 @@ def writing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    _sweep(path)
+    temporary = path.with_name(f".{path.stem}.{_HOST}.{os.getpid()}.{next(_COUNT)}{path.suffix}")
     try:
         yield temporary
         _sync(temporary)
-        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
         _sync(path.parent)
     finally:
@@ -51,6 +54,12 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Read one JSON file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds.
 
     Raises:
         ValueError: If the file is no JSON; the message names the file and the place.
@@ -77,8 +86,20 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _umask() -> int:
-    """The process's file mode mask (reading it needs setting it)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _sweep(path: Path) -> None:
+    """Remove what writers of `path` that were killed on this machine have left beside it."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.{_HOST}.*{glob.escape(path.suffix)}"):
+        owner = left.name.removeprefix(f".{path.stem}.{_HOST}.").partition(".")[0]
+        if owner.isdecimal() and not _alive(int(owner)):
+            left.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    """Whether a process of this machine is running."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -7,6 +7,7 @@ from typing import Any
 
 from sgdphases.config import Card, read_card, read_config
 from sgdphases.datasets.registry import DATASETS
+from sgdphases.files import read_json
 from sgdphases.provenance import digest
 from sgdphases.shards import Part, parts
 
@@ -48,6 +49,16 @@ class Project:
         """File that says an experiment's data set is ready."""
         name = self.cards[experiment].ensemble.dataset["name"]
         return f"{self.config.data.directory}/{name}.json"
+
+    def stamp(self, experiment: str) -> str:
+        """File that says an experiment has been tracked."""
+        return f"results/tracking/{experiment}.json"
+
+    def forget_incomplete_stamps(self) -> None:
+        """Remove stamps of replays that the store was not there for, so that tracking is tried again."""
+        for path in map(Path, map(self.stamp, self.cards)):
+            if path.is_file() and not read_json(path)["complete"]:
+                path.unlink()
 
     def fits(self, experiment: str) -> list[str]:
         """Fits of an experiment."""

@@ -45,7 +45,14 @@ def fingerprint(rule: str) -> str:
     """Digest of all code that the step of a rule can reach, comments and docstrings left out.
 
     Snakemake does not look into imported modules; a rule that carries this value as a parameter is run again when, and
-    only when, code that can change its result has changed. Tracking is left out: it cannot.
+    only when, code that can change its result has changed. Tracking is left out: it cannot. So is the reading of
+    cards: what a card says enters a rule's parameters by its own digest.
+
+    Args:
+        rule: The rule's and its step's name.
+
+    Returns:
+        Twelve hexadecimal digits.
     """
     pieces = [f"{module}:{_tree(module)}" for module in sorted(reachable(f"sgdphases.steps.{rule}"))]
     return hashlib.sha256("\n".join(pieces).encode()).hexdigest()[:12]

@@ -4,6 +4,7 @@ Every key of a grid, every coordinate of a cube and every axis of a figure is a 
 (observables) carries its own row in `observables.registry`; what stands here is what is set.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ class Quantity:
             number = float(value)
         except (TypeError, ValueError):
             raise ValueError(f"{self.name} must be a number, not {value!r}") from None
-        if number != number or number in (float("inf"), float("-inf")):
+        if not math.isfinite(number):
             raise ValueError(f"{self.name} must be finite, not {value!r}")
         if self.minimum is not None and (number < self.minimum or (self.open_minimum and number == self.minimum)):
             bound = "greater than" if self.open_minimum else "at least"
@@ -84,7 +85,9 @@ _ROWS = (
     Quantity("init_scale", "initial scale", r"\sigma_W", scale="log", minimum=0.0, default=1.0),
     Quantity("momentum", "momentum", r"\beta", minimum=0.0, neutral=0.0, default=0.0),
     Quantity("weight_decay", "weight decay", r"\lambda", scale="log", minimum=0.0, neutral=0.0, default=0.0),
-    Quantity("output_scale", "output scale", "a", scale="log", minimum=0.0, open_minimum=True, neutral=1.0, default=1.0),
+    Quantity(
+        "output_scale", "output scale", "a", scale="log", minimum=0.0, open_minimum=True, neutral=1.0, default=1.0
+    ),
     Quantity("noise_scale", "gradient noise", r"\nu", scale="log", minimum=0.0, neutral=0.0, default=0.0),
     Quantity("loss", "loss", "L", scale="category", type=str, allowed=LOSSES, default="half_squared_error"),
     Quantity("replica", "replica", "r", scale="category", type=int, minimum=0),

@@ -41,11 +41,19 @@ def points(ensemble: Ensemble) -> list[dict[str, Any]]:
     """All points of a card as typed hyperparameters, in the order of its axes.
 
     Two of learning_rate, batch_size and temperature are given; learning_rate and batch_size are stored.
+
+    Args:
+        ensemble: What the card trains.
+
+    Returns:
+        One mapping a point, hyperparameter to value.
     """
     if ensemble.points:
         chosen = [dict(point) for point in ensemble.points]
     else:
-        chosen = [dict(zip(ensemble.grid, values, strict=True)) for values in itertools.product(*ensemble.grid.values())]
+        chosen = [
+            dict(zip(ensemble.grid, values, strict=True)) for values in itertools.product(*ensemble.grid.values())
+        ]
     return [_complete({**ensemble.fixed, **point}) for point in chosen]
 
 
@@ -58,16 +66,18 @@ def parts(card: Card) -> list[Part]:
         named = {**point, "point": index, "temperature": point["learning_rate"] / point["batch_size"]}
         key = tuple((axis, named[axis]) for axis in ensemble.separate if axis != "replica")
         found.setdefault(key, []).append(point)
-    groups = [[r] for r in range(ensemble.replicas)] if "replica" in ensemble.separate else [[*range(ensemble.replicas)]]
+    groups = (
+        [[r] for r in range(ensemble.replicas)] if "replica" in ensemble.separate else [[*range(ensemble.replicas)]]
+    )
     return [
         Part(
-            content={**common, "points": sorted(map(deviations, chosen), key=canonical), "replicas": replicas},
-            values=dict(key) | ({"replica": replicas[0]} if len(groups) > 1 else {}),
+            content={**common, "points": sorted(map(deviations, chosen), key=canonical), "replicas": group},
+            values=dict(key) | ({"replica": group[0]} if len(groups) > 1 else {}),
             points=chosen,
-            replicas=replicas,
+            replicas=group,
         )
         for key, chosen in found.items()
-        for replicas in groups
+        for group in groups
     ]
 
 
@@ -122,8 +132,7 @@ def _complete(point: dict[str, Any]) -> dict[str, Any]:
 
 
 def _common(ensemble: Ensemble) -> dict[str, Any]:
-    """What all shards of a card share and what decides their results: defaults left out, so that a key that is added
-    later changes no old digest."""
+    """What all shards of a card share and what decides their results; a default value leaves no trace."""
     beside = {"grid", "points", "fixed", "replicas", "job_axes", "threads", "checkpoint_seconds", "records"}
     content = ensemble.model_dump(exclude=beside, exclude_defaults=True)
     return {**content, "record_steps": ensemble.records.steps(ensemble.steps)}

@@ -31,7 +31,10 @@ def test_whole_numbers_are_taken_for_floats():
         ({}, "no name"),
         ({"name": 3}, "no name"),
         ({"name": "fashion_mnits"}, "did you mean 'fashion_mnist'"),
-        ({"name": "digits", "sampels": 3}, "no parameter 'sampels'; did you mean 'samples'"),
+        (
+            {"name": "digits", "sampels": 3},
+            "unknown parameter of the dataset digits: 'sampels' (did you mean 'samples'?)",
+        ),
         ({"name": "digits", "samples": 0}, "samples must be a whole number of at least 1 or nothing, not 0"),
         ({"name": "digits", "samples": "10"}, "not '10'"),
         ({"name": "digits", "samples": True}, "not True"),
@@ -52,7 +55,7 @@ def test_bad_input_is_one_clear_error(dataset, words):
 
 
 def test_find_lists_what_is_known():
-    with pytest.raises(ValueError, match="known: digits, fashion_mnist"):
+    with pytest.raises(ValueError, match="allowed: digits, fashion_mnist"):
         find("imagenette2")
 
 

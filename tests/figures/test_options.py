@@ -5,8 +5,9 @@ import inspect
 
 import pytest
 
+from sgdphases.choices import one_of
 from sgdphases.figures.options import OPTIONS, options_of
-from sgdphases.figures.registry import FIGURES, one_of
+from sgdphases.figures.registry import FIGURES
 
 
 def test_every_kind_has_a_function_and_options() -> None:

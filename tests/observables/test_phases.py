@@ -3,7 +3,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgdphases.observables.phases import DIVERGED, FERRO, PARA, PHASES, SPIN_GLASS, UNDECIDED, classify, learned, target_spectrum
+from sgdphases.observables.phases import (
+    DIVERGED,
+    FERRO,
+    PARA,
+    PHASES,
+    SPIN_GLASS,
+    UNDECIDED,
+    classify,
+    learned,
+    target_spectrum,
+)
 
 TARGET = (2.6, 2.5)
 

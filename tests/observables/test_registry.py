@@ -34,7 +34,7 @@ def test_selection_keeps_the_order_of_the_card() -> None:
 
 
 def test_an_unknown_word_is_told_with_the_allowed_ones() -> None:
-    with pytest.raises(ValueError, match="unknown observables eigenvalue; allowed are .*eigenvalues.*test_loss"):
+    with pytest.raises(ValueError, match="unknown observable 'eigenvalue'.*allowed: .*eigenvalues.*test_loss"):
         selected(["eigenvalue", "overlap"])
     with pytest.raises(ValueError, match="overlap are asked for more than once"):
         selected(["overlap", "overlap"])

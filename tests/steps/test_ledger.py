@@ -82,7 +82,17 @@ def test_step_reads_named_files_and_those_of_earlier_runs(tmp_path):
         (tmp_path / name).mkdir()
         write_rows(tmp_path / name / "claims.csv", [row(verdict=verdict, steps=steps, experiment=name)])
     ledger = tmp_path / "claims.csv"
-    main(["--results", str(tmp_path), "--ledger", str(ledger), str(tmp_path / "dyson_quick" / "claims.csv")])
+    main(
+        [
+            "--results",
+            str(tmp_path),
+            "--ledger",
+            str(ledger),
+            "--page",
+            str(ledger.with_suffix(".md")),
+            str(tmp_path / "dyson_quick" / "claims.csv"),
+        ]
+    )
     with ledger.open(newline="", encoding="utf-8") as stream:
         (kept,) = csv.DictReader(stream)
     assert (kept["experiment"], kept["verdict"]) == ("dyson_medium", "fail")

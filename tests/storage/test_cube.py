@@ -35,7 +35,7 @@ def shard_of(pairs, extra=()):
         "levels": (("network", "step", "mode"), np.ones((len(pairs), 3, 4)), {}),
         "flag": (("network", "step"), np.ones((len(pairs), 3), dtype=np.int8), {}),
     }
-    variables |= {name: variables["value"] for name in extra}
+    variables |= dict.fromkeys(extra, variables["value"])
     return cube.measured(columns, variables, steps=STEPS, layers=[1], attrs={"samples": 40, "dataset": "digits"})
 
 

@@ -46,7 +46,8 @@ rule ledger:
     input:
         expand("results/{experiment}/claims.csv", experiment=EXPERIMENTS),
     output:
-        report("results/claims.csv", category="claims", caption="../report/ledger.rst"),
+        table=report("results/claims.csv", category="claims", caption="../report/ledger.rst"),
+        page="results/claims.md",
     log:
         text="results/logs/ledger.log",
         spool="results/logs/ledger.jsonl",
@@ -57,7 +58,8 @@ rule ledger:
     params:
         code=fingerprint("ledger"),
     shell:
-        "python -m sgdphases.steps.ledger --results results --ledger {output} --spool {log.spool} {input} 2> {log.text}"
+        "python -m sgdphases.steps.ledger --results results --ledger {output.table} --page {output.page}"
+        " --spool {log.spool} {input} 2> {log.text}"
 
 
 rule draw:

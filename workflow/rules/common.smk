@@ -13,6 +13,7 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
+PROJECT.forget_incomplete_stamps()
 EXPERIMENTS = list(PROJECT.cards)
 DATA = PROJECT.config.data.directory
 

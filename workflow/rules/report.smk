@@ -24,7 +24,7 @@ rule track:
         claims="results/{experiment}/claims.csv",
         figures=figures_of,
     output:
-        "results/{experiment}/tracked.json",
+        "results/tracking/{experiment}.json",
     log:
         "results/{experiment}/logs/track.log",
     benchmark:

@@ -4,8 +4,9 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+from sgdphases.choices import one_of
 
 
 class Parameter(NamedTuple):
@@ -121,9 +122,7 @@ def find(name: str) -> Entry:
     Raises:
         ValueError: If there is none of that name; the message suggests the nearest.
     """
-    if name in DATASETS:
-        return DATASETS[name]
-    raise ValueError(f"unknown dataset {name!r}{_suggest(name, DATASETS)}")
+    return DATASETS[one_of(name, DATASETS, "dataset")]
 
 
 def resolve(dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,8 +142,7 @@ def resolve(dataset: Mapping[str, Any]) -> dict[str, Any]:
     entry = find(dataset["name"])
     given = {key: value for key, value in dataset.items() if key != "name"}
     for key in given:
-        if key not in entry.parameters:
-            raise ValueError(f"dataset {entry.name} has no parameter {key!r}{_suggest(key, entry.parameters)}")
+        one_of(key, entry.parameters, f"parameter of the dataset {entry.name}:")
     return {
         key: _checked(f"dataset {entry.name}: {key}", given[key], parameter.type) if key in given else parameter.default
         for key, parameter in entry.parameters.items()
@@ -188,9 +186,3 @@ def _words(kinds: tuple[Any, ...]) -> str:
     """Types in words."""
     words = {int: "a whole number of at least 1", float: "a positive number", bool: "true or false"}
     return " or ".join(words.get(kind, "nothing") for kind in kinds)
-
-
-def _suggest(word: str, known: Mapping[str, Any]) -> str:
-    """The nearest known word and the whole list, as the end of a message."""
-    near = get_close_matches(word, known, n=1)
-    return (f"; did you mean {near[0]!r}?" if near else "") + f" (known: {', '.join(sorted(known))})"

@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from sgdphases.choices import one_of
 from sgdphases.figures.options import Chosen, OnGrid
-from sgdphases.figures.registry import one_of
 from sgdphases.figures.selection import Panel, panels
 from sgdphases.figures.style import INK, PAPER, halo
 from sgdphases.theory.tanh_features import critical_init_scale

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sgdphases.figures.registry import one_of
+from sgdphases.choices import one_of
 
 Step = Literal["first", "last"] | int
 Limits = Annotated[list[float], Field(min_length=2, max_length=2)]

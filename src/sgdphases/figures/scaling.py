@@ -8,9 +8,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sgdphases.choices import one_of
 from sgdphases.figures import selection
 from sgdphases.figures.options import BatchCollapse, Scaling
-from sgdphases.figures.registry import one_of
 from sgdphases.figures.style import (
     INK,
     THEORY,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sgdphases.figures.registry import one_of
+from sgdphases.choices import one_of
 from sgdphases.figures.style import value_label
 from sgdphases.storage.cube import NO_VALUE
 

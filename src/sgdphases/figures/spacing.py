@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from sgdphases.choices import one_of
 from sgdphases.figures import selection
 from sgdphases.figures.options import Spacing
-from sgdphases.figures.registry import one_of
 from sgdphases.figures.style import INK, THEORY, kind, label, new_figure, series_colours, value_label
 from sgdphases.theory.random_matrix import spacing_density
 

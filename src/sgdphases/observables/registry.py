@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sgdphases.choices import one_of
 from sgdphases.observables import drift, signal, spectra
 
 if TYPE_CHECKING:
@@ -127,10 +128,7 @@ def selected(words: Iterable[str]) -> list[Observable]:
     Raises:
         ValueError: If a word is unknown or stands twice; the message lists the allowed ones.
     """
-    words = list(words)
-    unknown = [word for word in words if word not in OBSERVABLES]
-    if unknown:
-        raise ValueError(f"unknown observables {', '.join(unknown)}; allowed are {', '.join(sorted(OBSERVABLES))}")
+    words = [one_of(word, OBSERVABLES, "observable") for word in words]
     twice = sorted({word for word in words if words.count(word) > 1})
     if twice:
         raise ValueError(f"observables {', '.join(twice)} are asked for more than once")

@@ -1,10 +1,15 @@
-"""One row per claim over all experiments: the longest schedule, then the most replicas, counts; never the best verdict."""
+"""One row per claim over all experiments.
+
+The longest schedule, then the most replicas, counts; never the best verdict.
+"""
 
 import argparse
 import csv
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from sgdphases.files import write_text
 from sgdphases.steps.command import begin, events
 from sgdphases.steps.grade import write_rows
 
@@ -14,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", required=True)
     parser.add_argument("--ledger", required=True)
+    parser.add_argument("--page", required=True, help="the same as a Markdown table")
     parser.add_argument("--spool")
     parser.add_argument("claims", nargs="+", help="claims.csv of the experiments that must be there")
     arguments = begin("ledger", parser, argv)
@@ -22,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with events(arguments.spool, "workflow", "ledger", "ledger") as spool:
         rows = chosen(row for path in paths for row in _rows(path))
         write_rows(arguments.ledger, rows)
+        write_text(arguments.page, page(rows))
         spool.params({"experiments": len(paths), "claims": len(rows)})
         spool.artifact(arguments.ledger)
 
@@ -44,6 +51,41 @@ def chosen(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
         if held is None or _weight(row) > _weight(held):
             best[row["claim"]] = row
     return [best[name] for name in sorted(best, key=_order)]
+
+
+def page(rows: list[dict[str, str]]) -> str:
+    """The ledger as Markdown: counts, then a table with a row per claim; elements of lists are left to the CSV.
+
+    Args:
+        rows: Rows of the ledger.
+
+    Returns:
+        The text.
+    """
+    whole = [row for row in rows if "." not in row["claim"]]
+    counts = Counter(row["verdict"].replace("_", " ") for row in whole)
+    lines = [
+        "# Ledger of claims",
+        "",
+        f"{len(whole)} claims: "
+        + ", ".join(f"{counts[word]} {word}" for word in ("pass", "fail", "not measured"))
+        + ".",
+        "A claim that is a list passes if every element does; `results/claims.csv` has the elements.",
+        "",
+        "| claim | quantity | expected | measured | verdict | experiment | remark |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in whole:
+        expected = f"{_short(row['expected'])} {row['tolerance']}".strip()
+        measured = " ± ".join(_short(row[key]) for key in ("measured", "error") if row[key] != "")
+        cells = [row["claim"], row["quantity"], expected, measured, row["verdict"].replace("_", " ")]
+        cells += [f"{row['experiment']} ({int(row['steps']):g} steps × {row['replicas']})", row["reason"]]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _short(number: str) -> str:
+    return f"{float(number):.4g}" if number != "" else ""
 
 
 def _weight(row: dict[str, str]) -> tuple[bool, int, int, str]:

@@ -55,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         found, tasks = _measure(records, words, arguments.data)
         labelled = _labelled(records, selected(words), found, tasks)
         cube.write(labelled, arguments.measured)
-        spool.params({"networks": len(records.diverged_at), "records": len(records.steps), "observables": ", ".join(words)})
+        spool.params(
+            {"networks": len(records.diverged_at), "records": len(records.steps), "observables": ", ".join(words)}
+        )
 
 
 def _measure(records: "Records", words: list[str], data: str) -> tuple[dict[str, np.ndarray], dict[int, Task]]:
@@ -108,12 +110,13 @@ def _labelled(
         variables["rank"] = (("network", "layer"), np.tile(width, (len(shard), 1)), meta)
     columns = {name: shard.networks[name] for name in ("replica", *HYPERPARAMETERS) if name in shard.networks}
     columns["batch_size"] = np.full(len(shard), shard.batch_size)
+    task = next(iter(tasks.values()))
     return cube.measured(
         columns,
         variables,
         steps=records.steps,
         layers=layers,
-        attrs={"dataset": shard.dataset["name"], "samples": len(next(iter(tasks.values())).inputs), "widths": list(shard.network.widths)},
+        attrs={"dataset": shard.dataset["name"], "samples": len(task.inputs), "widths": list(shard.network.widths)},
     )
 
 

@@ -44,6 +44,13 @@ class Layout:
     def place(self, point: Mapping[str, Any], replica: int) -> int:
         """Flat index of one network in (axes..., replica).
 
+        Args:
+            point: Its typed hyperparameters.
+            replica: Its replica.
+
+        Returns:
+            The index.
+
         Raises:
             KeyError: If the point or the replica is none of this experiment.
         """
@@ -132,7 +139,14 @@ def write(dataset: xr.Dataset, path: str | Path) -> None:
 def read(path: str | Path) -> xr.Dataset:
     """Read a dataset written by `write` into memory, checked.
 
+    Args:
+        path: The file.
+
+    Returns:
+        The dataset.
+
     Raises:
+        FileNotFoundError: If there is none.
         ValueError: If the file is damaged or incomplete; the message names it.
     """
     try:

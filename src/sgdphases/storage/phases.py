@@ -5,7 +5,6 @@ import xarray as xr
 
 from sgdphases.observables.phases import DIVERGED, PHASES, classify, target_spectrum
 
-
 LEARNED_SHARE = 0.2
 """Largest share of the best constant answer's loss that a network may keep and count as having learned."""
 
@@ -79,5 +78,3 @@ def _target(cube: xr.Dataset, largest: xr.DataArray, smallest: xr.DataArray) -> 
     if "layer" not in largest.dims:
         return xr.DataArray(pairs[0][0]), xr.DataArray(pairs[0][1])
     return tuple(xr.DataArray([pair[i] for pair in pairs], dims="layer") for i in (0, 1))
-
-
