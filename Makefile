@@ -27,7 +27,7 @@ HASH := $(shell (cat $(LOCKS) pyproject.toml envs/create.sh; pwd) | cksum | cut 
 CPU ?= $(if $(wildcard .venv/.stamp-*-cpu),1,0)
 STAMP := .venv/.stamp-$(HASH)$(if $(filter 1,$(CPU)),-cpu)
 
-FIGURES ?= dyson_quick/phase_diagram dyson_quick/phase_map
+FIGURES ?= dyson_quick/phase_diagram dyson_quick/maps dyson_quick/trajectories
 EXPERIMENT_FIGURES = $(foreach figure,$(FIGURES),results/$(subst /,/figures/,$(figure)).png)
 
 help:  ## this list
@@ -52,12 +52,13 @@ fashion: $(STAMP)  ## the experiment on Fashion-MNIST (30 MB download, at most 4
 	@printf 'make fashion: experiment dyson_fashion; downloads 30 MB once, then at most 40 minutes on 2 cores.\n'
 	$(PY) -m snakemake --cores all --config 'experiments=[dyson_fashion]' $(ARGS)
 
-figures:  ## copy the chosen figures of the last run to docs/figures (instant)
-	@printf 'make figures: copies the figures that the README shows from results/ to docs/figures/.\n'
+figures:  ## copy the chosen figures and the ledger of the last run to docs/ (instant)
+	@printf 'make figures: copies figures and the ledger of claims from results/ to docs/.\n'
 	@for figure in $(EXPERIMENT_FIGURES); do \
 	  test -f "$$figure" || { printf '%s is not there yet: type make run first.\n' "$$figure" >&2; exit 1; }; done
 	@mkdir -p docs/figures
 	cp $(EXPERIMENT_FIGURES) docs/figures/
+	cp results/claims.md docs/ledger.md
 
 ui: $(STAMP)  ## browse the tracked runs on this machine (starts in about 10 seconds, stop with ctrl-c)
 	@printf 'make ui: opens MLflow on 127.0.0.1, port $(PORT) or the next free one, in about 10 seconds; ctrl-c ends it.\n'

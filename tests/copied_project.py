@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,20 +40,16 @@ class Copy:
 
     def planned(self, **options):
         """Rule to number of jobs that Snakemake would run now."""
-        text = self.snakemake("--dry-run", "--quiet", "progress", **options)
-        table = re.search(r"^job +count\n[- ]+\n(.*?)\n\n", text + "\n\n", re.MULTILINE | re.DOTALL)
-        if table is None:
-            assert "Nothing to be done" in text, text[-3000:]
-            return {}
-        rows = dict(re.findall(r"^(\w+) +(\d+)$", table.group(1), re.MULTILINE))
-        return {rule: int(count) for rule, count in rows.items() if rule not in ("all", "total")}
+        text = self.snakemake("--dry-run", **options)
+        assert "Nothing to be done" in text or "This was a dry-run" in text, text[-3000:]
+        return dict(Counter(re.findall(r"^(?:local)?rule (?!all)(\w+):$", text, re.MULTILINE)))
 
     def edit(self, name, old, new):
-        """Replace text in one file of the copy; return a function that takes the edit back."""
+        """Replace text in one file of the copy (append it if `old` is empty); return what takes the edit back."""
         path = self.folder / name
         text = path.read_text()
         assert old in text, f"{old!r} is not in {name}"
-        path.write_text(text.replace(old, new, 1))
+        path.write_text(text.replace(old, new, 1) if old else text + new)
         return lambda: path.write_text(text)
 
 

@@ -87,8 +87,8 @@ def _sync(path: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what writers of `path` that were killed on this machine have left beside it."""
-    for left in path.parent.glob(f".{glob.escape(path.stem)}.{_HOST}.*{glob.escape(path.suffix)}"):
+    """Remove what writers of `path` that were killed on this machine have left beside it, a database's journal too."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.{_HOST}.*{glob.escape(path.suffix)}*"):
         owner = left.name.removeprefix(f".{path.stem}.{_HOST}.").partition(".")[0]
         if owner.isdecimal() and not _alive(int(owner)):
             left.unlink(missing_ok=True)

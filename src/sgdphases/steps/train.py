@@ -141,6 +141,10 @@ class Job:
                 "shard": Path(arguments.shard).stem,
             }
         )
+        manifest = Path(arguments.data, f"{shard.dataset['name']}.json")
+        if manifest.is_file():
+            known = read_json(manifest)
+            self.spool.dataset(shard.dataset["name"], known["digest"], known["title"])
         if state is not None:
             log.info("going on from step %d of %d", state.step, shard.steps)
 
