@@ -147,13 +147,13 @@ class Ensemble(Strict):
     running: list[Literal["epoch_train_loss", "epoch_gradient_norm"]] = []
     bound: Annotated[float, Field(gt=0)] | None = None
     threads: Annotated[Whole, Field(ge=1)] = 1
-    checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
+    checkpoint_seconds: Annotated[Whole, Field(ge=1)] = 60
 
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, value: dict[str, Any]) -> dict[str, Any]:
-        parameters = DATASETS[value["name"]].parameters if value.get("name") in DATASETS else {}
         resolved = resolve(value)
+        parameters = DATASETS[value["name"]].parameters
         return {"name": value["name"]} | {k: v for k, v in resolved.items() if v != parameters[k].default}
 
     @field_validator("fixed")

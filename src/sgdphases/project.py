@@ -57,7 +57,13 @@ class Project:
     def forget_incomplete_stamps(self) -> None:
         """Remove stamps of replays that the store was not there for, so that tracking is tried again."""
         for path in map(Path, map(self.stamp, self.cards)):
-            if path.is_file() and not read_json(path)["complete"]:
+            try:
+                complete = read_json(path)["complete"]
+            except FileNotFoundError:
+                continue
+            except (ValueError, KeyError, TypeError):
+                complete = False
+            if not complete:
                 path.unlink()
 
     def fits(self, experiment: str) -> list[str]:
@@ -72,13 +78,21 @@ class Project:
         """Threads that one shard of an experiment trains with."""
         return self.cards[experiment].ensemble.threads
 
+    def checkpoint_seconds(self, experiment: str) -> int:
+        """Seconds of training between two checkpoints of a shard."""
+        return self.cards[experiment].ensemble.checkpoint_seconds
+
     def measures(self, experiment: str) -> str:
         """Digest of what is measured: changes when the card's observables do."""
         return digest(self.cards[experiment].analysis.observables)
 
     def layout(self, experiment: str) -> str:
-        """Digest of where every network belongs in the cube, and of what is measured."""
-        return digest([sorted(self.parts(experiment)), self.measures(experiment)])
+        """Digest of where every network belongs in the cube, of what is measured, and of the cube's titles."""
+        card = self.cards[experiment]
+        axes = [list(card.ensemble.grid.items()), card.ensemble.points]
+        return digest(
+            [sorted(self.parts(experiment)), axes, self.measures(experiment), card.title, card.study, card.paper]
+        )
 
     def drawing(self, experiment: str, figure: str) -> str:
         """Digest of one figure's options."""
@@ -87,8 +101,7 @@ class Project:
 
     def claims(self, experiment: str) -> str:
         """Digest of the papers whose claims an experiment is held against."""
-        card = self.cards[experiment]
-        return digest([card.analysis.claims, card.title, card.study])
+        return digest(self.cards[experiment].analysis.claims)
 
 
 def datasets() -> list[str]:

@@ -9,6 +9,9 @@ from sgdphases.config import Card, Ensemble
 from sgdphases.provenance import STREAMS, canonical, digest, seed
 from sgdphases.quantities import HYPERPARAMETERS, QUANTITIES, deviations
 
+FORMAT = 1
+"""Raised when the way from a card to seeds and columns changes: what was trained before then has another digest."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -135,4 +138,4 @@ def _common(ensemble: Ensemble) -> dict[str, Any]:
     """What all shards of a card share and what decides their results; a default value leaves no trace."""
     beside = {"grid", "points", "fixed", "replicas", "job_axes", "threads", "checkpoint_seconds", "records"}
     content = ensemble.model_dump(exclude=beside, exclude_defaults=True)
-    return {**content, "record_steps": ensemble.records.steps(ensemble.steps)}
+    return {**content, "record_steps": ensemble.records.steps(ensemble.steps), "format": FORMAT}

@@ -19,7 +19,7 @@ def test_every_mode_of_one_replica_against_flow_time(cube: xr.Dataset) -> None:
     assert np.allclose(lines[0].get_ydata(), chosen)
     assert np.allclose(lines[0].get_xdata(), 0.125 * cube["step"].values[1:])
     assert ax.get_title("left") == "ferro"
-    assert ax.get_title("right") == "$1/\\sigma_W = 8$, $T = 2^{-5}$"
+    assert ax.get_title("right") == r"$1/\sigma_W = 8$, $T=\eta/B = 2^{-5}$"
     assert figure.axes[1].get_title("left") == "para"
     assert ax.get_ylabel() == "squared singular value $x$"
     target = [line.get_ydata()[0] for line in ax.lines if len(line.get_xdata()) == 2]

@@ -36,7 +36,9 @@ def shard_of(pairs, extra=()):
         "flag": (("network", "step"), np.ones((len(pairs), 3), dtype=np.int8), {}),
     }
     variables |= dict.fromkeys(extra, variables["value"])
-    return cube.measured(columns, variables, steps=STEPS, layers=[1], attrs={"samples": 40, "dataset": "digits"})
+    return cube.measured(
+        columns, variables, steps=STEPS, layers={1: (4, 8)}, attrs={"samples": 40, "dataset": "digits"}
+    )
 
 
 LAYOUT = layout_of({"learning_rate": [0.1, 0.2], "init_scale": [1.0, 2.0, 4.0]}, 2, {"batch_size": 4})

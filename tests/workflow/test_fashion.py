@@ -2,6 +2,7 @@
 
 import pytest
 import xarray as xr
+
 from copied_project import copy_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.mirror]

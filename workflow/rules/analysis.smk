@@ -46,7 +46,9 @@ rule ledger:
     input:
         expand("results/{experiment}/claims.csv", experiment=EXPERIMENTS),
     output:
-        table=report("results/claims.csv", category="claims", caption="../report/ledger.rst"),
+        table=report(
+            "results/claims.csv", category="claims", caption="../report/ledger.rst"
+        ),
         page="results/claims.md",
     log:
         text="results/logs/ledger.log",

@@ -38,6 +38,10 @@ def threads_of(wildcards):
     return PROJECT.threads(wildcards.experiment)
 
 
+def checkpoint_seconds_of(wildcards):
+    return PROJECT.checkpoint_seconds(wildcards.experiment)
+
+
 def measured_of(wildcards):
     return [
         f"results/{wildcards.experiment}/measured/{name}.nc"

@@ -14,7 +14,11 @@ rule download:
         "../../envs/python.yaml"
     params:
         directory=subpath(output[0], parent=True),
-        mirrors=[f"--mirrors {mirror}" for mirror in PROJECT.config.data.mirrors],
+        mirrors=[
+            word
+            for mirror in PROJECT.config.data.mirrors
+            for word in ("--mirrors", mirror)
+        ],
     shell:
         "python -m sgdphases.steps.download --dataset {wildcards.dataset} --directory {params.directory}"
-        " --manifest {output} {params.mirrors} --spool {log.spool} 2> {log.text}"
+        " --manifest {output} {params.mirrors:q} --spool {log.spool} 2> {log.text}"

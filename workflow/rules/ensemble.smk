@@ -19,7 +19,8 @@ rule resolve:
 rule train:
     input:
         shard="results/{experiment}/shards/{shard}.json",
-        data=manifest_of,
+        # Data are verified against checksums: fetched again, they are the same, and no reason to train again.
+        data=ancient(manifest_of),
     output:
         "results/{experiment}/records/{shard}.nc",
     log:
@@ -31,21 +32,23 @@ rule train:
         "../../envs/python.yaml"
     threads: threads_of
     resources:
-        # Not a parameter: where a shard trains is no reason to train it again.
+        # Not parameters: where a shard trains and how often it saves are no reasons to train it again.
         device=PROJECT.config.device,
+        checkpoint_seconds=checkpoint_seconds_of,
     params:
         code=fingerprint("train"),
         data=subpath(input.data, parent=True),
     shell:
         "python -m sgdphases.steps.train --shard {input.shard} --records {output} --data {params.data}"
         " --checkpoints results/{wildcards.experiment}/checkpoints/{wildcards.shard}-{params.code}"
-        " --threads {threads} --device {resources.device} --spool {log.spool} 2> {log.text}"
+        " --threads {threads} --device {resources.device}"
+        " --checkpoint-seconds {resources.checkpoint_seconds} --spool {log.spool} 2> {log.text}"
 
 
 rule measure:
     input:
         records="results/{experiment}/records/{shard}.nc",
-        data=manifest_of,
+        data=ancient(manifest_of),
     output:
         "results/{experiment}/measured/{shard}.nc",
     log:

@@ -104,10 +104,6 @@ def _labelled(
         variables["constant_loss"] = (("network",), _constant_losses(shard, tasks), meta)
     meta = {"long_name": "step at which the network diverged, -1 if it did not", "units": "1", "symbol": "t_d"}
     variables["diverged_at"] = (("network",), np.asarray(records.diverged_at), meta)
-    if len(layers) > 1:
-        width = [float(min(shard.network.shape(layer))) for layer in layers]
-        meta = {"long_name": "number of modes of a layer", "units": "1", "symbol": "r"}
-        variables["rank"] = (("network", "layer"), np.tile(width, (len(shard), 1)), meta)
     columns = {name: shard.networks[name] for name in ("replica", *HYPERPARAMETERS) if name in shard.networks}
     columns["batch_size"] = np.full(len(shard), shard.batch_size)
     task = next(iter(tasks.values()))
@@ -115,7 +111,7 @@ def _labelled(
         columns,
         variables,
         steps=records.steps,
-        layers=layers,
+        layers={layer: shard.network.shape(layer) for layer in layers},
         attrs={"dataset": shard.dataset["name"], "samples": len(task.inputs), "widths": list(shard.network.widths)},
     )
 

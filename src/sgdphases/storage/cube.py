@@ -65,7 +65,7 @@ def measured(
     variables: Mapping[str, tuple[tuple[str, ...], np.ndarray, dict[str, Any]]],
     *,
     steps: Sequence[int],
-    layers: Sequence[int],
+    layers: Mapping[int, tuple[int, int]],
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """Label what was measured on one shard.
@@ -74,7 +74,7 @@ def measured(
         columns: Hyperparameters and replica, one value a network.
         variables: Name to (dimensions beginning with "network", values, CF attributes).
         steps: Recorded steps.
-        layers: Numbers of the trained layers, the values of `layer`.
+        layers: Number of each trained layer to the shape (out, in) of its weights.
         attrs: Attributes of the file.
 
     Returns:
@@ -84,7 +84,14 @@ def measured(
     coordinates: dict[str, Any] = {name: ("network", np.asarray(values)) for name, values in columns.items()}
     coordinates["step"] = ("step", np.asarray(steps, dtype=np.int64))
     if any("layer" in dims for dims, _, _ in variables.values()):
-        coordinates["layer"] = ("layer", np.asarray(layers, dtype=np.int64))
+        names = [f"layer {number} ({fan_in} to {fan_out})" for number, (fan_out, fan_in) in layers.items()]
+        coordinates["layer"] = ("layer", np.array(list(layers), dtype=np.int64))
+        coordinates["layer_name"] = ("layer", names, {"long_name": "name of a layer"})
+        ranks = np.array([min(shape) for shape in layers.values()], dtype=np.int64)
+        coordinates["rank"] = ("layer", ranks, {"long_name": "number of modes of a layer", "units": "1"})
+    modes = [values.shape[dims.index("mode")] for dims, values, _ in variables.values() if "mode" in dims]
+    if modes:
+        coordinates["mode"] = ("mode", np.arange(modes[0]))
     return xr.Dataset(data, coords=coordinates, attrs=dict(attrs))
 
 
@@ -212,6 +219,7 @@ def _labelled(layout: Layout, first: xr.Dataset, values: dict[str, np.ndarray]) 
     for name in ("layer", "mode"):
         if name in first.coords:
             coordinates[name] = (name, first[name].values, attributes(name))
+    coordinates |= {name: first[name].variable for name in ("layer_name", "rank") if name in first.coords}
     cube = xr.Dataset(data, coords=coordinates, attrs=first.attrs)
     return _timed(cube)
 
