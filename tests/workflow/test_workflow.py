@@ -15,7 +15,6 @@ pytestmark = pytest.mark.slow
 TOY = "tests/workflow/cards/toy.yaml"
 CODE = "\nCONSTANT = 1\n"
 AFTER_FITS = {"grade", "ledger", "draw", "track"}
-TRAINING = {"resolve", "train", "measure", "download"}
 
 
 def test_run_leaves_cube_claims_figures_and_runs(finished):
@@ -101,8 +100,16 @@ def test_one_more_value_on_a_job_axis_trains_only_the_new_shard(finished):
     assert (planned["resolve"], planned["train"], planned["measure"], planned["merge"]) == (1, 1, 1, 1)
 
 
-def test_device_and_tracking_are_no_reason_to_train(finished):
-    assert not TRAINING & set(finished.planned(config=("experiments=[toy]", "device=cpu")))
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "device=cpu",
+        "data={mirrors: [file:///nowhere]}",
+        "tracking={uri: 'sqlite:///elsewhere.db'}",
+    ],
+)
+def test_where_things_are_is_no_reason_to_train(finished, setting):
+    assert not {"resolve", "train", "measure", "merge"} & set(finished.planned(config=("experiments=[toy]", setting)))
 
 
 @pytest.mark.parametrize(
