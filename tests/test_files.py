@@ -28,8 +28,9 @@ def test_reader_keeps_the_old_file_while_it_is_replaced(tmp_path):
     assert path.read_text() == "new"
 
 
-def test_killed_writer_leaves_no_file_under_the_final_name(tmp_path):
-    path = tmp_path / "result.txt"
+@pytest.mark.parametrize("name", ["result.txt", "result", "a[b]*.c"])
+def test_killed_writer_leaves_no_file_under_the_final_name(tmp_path, name):
+    path = tmp_path / name
     code = (
         "import os, sys\nfrom sgdphases.files import writing\n"
         "with writing(sys.argv[1]) as temporary:\n    temporary.write_text('half')\n    os.kill(os.getpid(), 9)"
@@ -38,7 +39,7 @@ def test_killed_writer_leaves_no_file_under_the_final_name(tmp_path):
     assert not path.exists()
     assert len(os.listdir(tmp_path)) == 1
     write_text(path, "whole")
-    assert os.listdir(tmp_path) == ["result.txt"]
+    assert os.listdir(tmp_path) == [name]
 
 
 def test_a_living_writer_keeps_its_temporary_file(tmp_path):

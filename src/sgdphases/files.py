@@ -1,6 +1,5 @@
 """Files that are whole: written under a temporary name, synced, renamed; read with checks."""
 
-import glob
 import hashlib
 import itertools
 import json
@@ -88,9 +87,10 @@ def _sync(path: Path) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove what writers of `path` that were killed on this machine have left beside it, a database's journal too."""
-    for left in path.parent.glob(f".{glob.escape(path.stem)}.{_HOST}.*{glob.escape(path.suffix)}*"):
-        owner = left.name.removeprefix(f".{path.stem}.{_HOST}.").partition(".")[0]
-        if owner.isdecimal() and not _alive(int(owner)):
+    prefix = f".{path.stem}.{_HOST}."
+    for left in path.parent.iterdir():
+        owner = left.name.removeprefix(prefix).partition(".")[0]
+        if left.name.startswith(prefix) and owner.isdecimal() and not _alive(int(owner)):
             left.unlink(missing_ok=True)
 
 

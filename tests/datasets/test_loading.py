@@ -85,7 +85,7 @@ def test_class_numbers_may_leave_outputs_unused():
 
 
 def test_unknown_parameter():
-    with pytest.raises(ValueError, match="no parameter 'sample'"):
+    with pytest.raises(ValueError, match="unknown parameter of the dataset digits: 'sample'"):
         load({"name": "digits", "sample": 3}, seed=1, **network("digits"))
 
 

@@ -22,5 +22,6 @@ def test_fashion_learns_where_it_should_and_diverges_where_it_must(tmp_path, mir
     names = dict(zip(cube["phase"].attrs["flag_values"], cube["phase"].attrs["flag_meanings"].split(), strict=True))
     assert names[int(hot["phase"].isel(layer=0))] == "diverged"
     cold = last.sel(temperature=2.0**-16, init_scale=16, batch_size=16)
-    assert names[int(cold["phase"].isel(layer=0))] == "spin_glass"
+    assert abs(cold["log_spread_growth"].isel(layer=0)) < 0.1
+    assert names[int(cold["phase"].isel(layer=0))] == "undecided"  # nothing has learned yet, so there is no target
     assert (copy.folder / "results/fashion_reduced/figures/phase_diagram.png").stat().st_size > 10_000
