@@ -130,5 +130,5 @@ def test_what_a_network_cannot_give_is_refused_at_once(make: SimpleNamespace) ->
     machine = make.shard(networks=1, update="contrastive_divergence", network={"widths": [3, 2]})
     with pytest.raises(ValueError, match="cannot measure train_loss: .*contrastive divergence"):
         Measurement(machine, {}, initial_weights={}, words=["eigenvalues", "train_loss"])
-    with pytest.raises(ValueError, match="unknown observables eigenvalue"):
+    with pytest.raises(ValueError, match="unknown observable 'eigenvalue'"):
         Measurement(single, {}, initial_weights={}, words=["eigenvalue"])

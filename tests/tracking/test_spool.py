@@ -34,6 +34,8 @@ def job(path: Path, body: str) -> subprocess.Popen:
     lines = [
         "import os, signal, sys, time",
         "from sgdphases.tracking.spool import Spool",
+        # A test run in the background of a shell inherits that ctrl-c is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)",
         f"with Spool({str(path)!r}, experiment='toy', rule='train', key='abc') as spool:",
         "    print('ready', flush=True)",
         textwrap.indent(textwrap.dedent(body), "    "),
