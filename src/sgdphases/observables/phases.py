@@ -108,7 +108,7 @@ def learned(loss: Array, initial_loss: Array, *, decades: float = LEARNED_DECADE
 
     Args:
         loss: Training loss now.
-        initial_loss: Training loss at the start.
+        initial_loss: What it is held against: training loss at the start, or of the best constant answer.
         decades: Powers of ten.
 
     Returns:

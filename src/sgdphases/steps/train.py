@@ -223,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", required=True, help="data directory")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--checkpoint-seconds", type=float, default=600.0)
+    parser.add_argument("--checkpoint-seconds", type=float, default=60.0)
     parser.add_argument("--spool", help="file that takes tracking events")
     return parser
 

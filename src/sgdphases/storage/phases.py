@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from sgdphases.observables.phases import DIVERGED, PHASES, classify, target_spectrum
+from sgdphases.observables.phases import DIVERGED, PHASES, classify, learned, target_spectrum
 
 LEARNED_SHARE = 0.2
 """Largest share of the best constant answer's loss that a network may keep and count as having learned."""
@@ -69,7 +69,9 @@ def _target(cube: xr.Dataset, largest: xr.DataArray, smallest: xr.DataArray) -> 
     if "teacher_eigenvalues" in cube:
         target = cube["teacher_eigenvalues"].isel(step=0, drop=True)
         return target.max("mode"), target.max("mode") - target.min("mode")
-    good = (cube["train_loss"].isel(step=-1) <= LEARNED_SHARE * cube["constant_loss"]).values
+    good = learned(
+        cube["train_loss"].isel(step=-1).values, cube["constant_loss"].values, decades=-np.log10(LEARNED_SHARE)
+    )
     ends = xr.broadcast(largest.isel(step=-1, drop=True), smallest.isel(step=-1, drop=True))
     layers = [ends] if "layer" not in largest.dims else [
         tuple(end.isel(layer=i) for end in ends) for i in range(largest.sizes["layer"])
