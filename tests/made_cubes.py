@@ -37,7 +37,9 @@ def grid_cube(
     if "init_scale" in cube.coords:
         cube = cube.assign_coords(inverse_init_scale=1 / cube["init_scale"])
     cube = cube.assign_coords(flow_time=cube["learning_rate"] * cube["step"])
-    return cube.assign_attrs({"experiment": "made", "dataset": "teacher_student", "samples": 4000} | attrs)
+    return cube.assign_attrs(
+        {"experiment": "made", "dataset": "teacher_student", "samples": 4000, "feature_samples": 128} | attrs
+    )
 
 
 def paper_cube(*, replicas: int = 10, steps: Any = STEPS, noise: float = 0.01, seed: int = 0) -> xr.Dataset:

@@ -59,6 +59,17 @@ def test_every_card_of_the_project_is_valid(path):
         ("ensemble.fixed.loss", "hinge", "loss must be one of half_squared_error"),
         ("ensemble.fixed.init_scale", 1, "init_scale stands in fixed and in the grid"),
         ("ensemble.sampler", "fixed", "ensemble.sampler: input should be 'fixed_order', 'reshuffle'"),
+        ("ensemble.running", ["test_los"], "unknown running observable 'test_los' (did you mean 'test_loss'?)"),
+        ("ensemble.flow_time", 10, "give one of steps and flow_time"),
+        ("ensemble.records", {"at": [1.5]}, "records: at and every count whole steps"),
+        (
+            "ensemble.records",
+            {"every": 10, "weights": {"at": [15]}},
+            "records.weights names times that are not recorded",
+        ),
+        ("ensemble.network.init", ["gaussian"], "init must have one value for each of the 3 layers, not 1"),
+        ("ensemble.fixed.momentum", 1, "momentum must be less than 1, not 1"),
+        ("ensemble.fixed.label_noise", 0.2, "label_noise is no parameter of the dataset teacher_student"),
         ("ensemble.job_axes", ["eta"], "unknown job axis 'eta'; allowed: init_scale, learning_rate"),
         ("ensemble.network.trained", [True], "trained must have one value for each of the 3 layers, not 1"),
         ("ensemble.network.trained", False, "at least one layer must be trained"),
@@ -85,7 +96,7 @@ def test_bad_input_meets_one_clear_error(refused, where, value, message):
 
 
 def test_missing_key_is_named(refused):
-    assert "ensemble.steps: this key is missing" in refused(lambda values: values["ensemble"].pop("steps"))
+    assert "ensemble.records: this key is missing" in refused(lambda values: values["ensemble"].pop("records"))
 
 
 def test_absent_and_unreadable_cards_are_named(tmp_path):

@@ -20,7 +20,7 @@ PACKAGE = "sgdphases"
 
 # Lowest first; rooms on one line do not see each other.
 FLOORS = (
-    ("files", "choices"),
+    ("files", "choices", "times"),
     ("quantities",),
     ("theory", "datasets", "ensemble"),
     ("observables",),
@@ -46,10 +46,17 @@ HOMES = {
     "snakemake_interface_logger_plugins": ("tracking",),
 }
 # Rooms that make do with the standard library and these.
-FRUGAL = {"files": (), "choices": (), "quantities": ("numpy",), "theory": ("numpy", "scipy")}
+FRUGAL = {
+    "files": (),
+    "choices": (),
+    "times": ("numpy", "pydantic"),
+    "quantities": ("numpy",),
+    "theory": ("numpy", "scipy"),
+}
 
 # All that step `train` may reach: an edit of anything else never trains again.
-TRAIN_REACHES = ("files", "choices", "ensemble", "datasets", "storage.records", "provenance", "tracking.spool", "steps")
+TRAIN_REACHES = ("files", "choices", "ensemble", "datasets", "storage.records", "provenance", "steps")
+TRAIN_REACHES += ("tracking.spool", "tracking.address")
 
 # What Snakemake itself, and every job it starts, imports while it reads the rules: must not take seconds.
 HEAVY = ("torch", "torchvision", "mlflow", "matplotlib", "seaborn", "xarray", "sklearn", "pandas")

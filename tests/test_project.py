@@ -14,6 +14,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from sgdphases.claims.papers import CITATIONS
+from sgdphases.claims.registry import PAPERS as CLAIMED
+
 PROJECT = Path(__file__).parents[1]
 PAPERS = {
     "2509.01349": ("Phase diagram and eigenvalue dynamics", "Park"),
@@ -140,6 +143,21 @@ def test_citation_lists_the_papers(project):
         assert entry["type"] in {"article", "conference-paper"}
         assert all(set(person) == {"given-names", "family-names"} for person in entry["authors"])
         assert int(entry["year"]) in range(2021, 2027)
+
+
+def test_files_cite_papers_as_the_citation_file_does():
+    entries = {entry["url"]: entry for entry in yaml.safe_load(read("CITATION.cff"))["references"]}
+    cards = [yaml.safe_load(path.read_text()) for path in (PROJECT / "workflow" / "experiments").glob("*.yaml")]
+    assert {*CLAIMED, *(card["paper"] for card in cards)} <= set(CITATIONS)
+    for text in CITATIONS.values():
+        entry = entries[text.rpartition(", ")[2]]
+        assert f": {entry['title']} ({entry['year']}), " in text
+        people = [
+            " ".join([*(f"{name[0]}." for name in person["given-names"].split()), person["family-names"]])
+            for person in entry["authors"]
+        ]
+        assert text.startswith(f"{', '.join(people)}: ")
+        assert entry.get("doi", "") in text
 
 
 def test_changelog_has_a_place_for_what_comes_next():

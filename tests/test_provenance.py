@@ -47,10 +47,10 @@ def copied_package(tmp_path, monkeypatch):
     shutil.copytree(provenance.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(provenance, "PACKAGE", copy)
 
-    def fresh(rule):
-        for cached in (provenance.reachable, provenance._parsed, provenance._tree):
+    def fresh(rule, dataset=""):
+        for cached in (provenance.reachable, provenance._imports, provenance._tree):
             cached.cache_clear()
-        return fingerprint(rule)
+        return fingerprint(rule, dataset)
 
     yield copy, fresh
     monkeypatch.undo()
@@ -80,3 +80,32 @@ def test_fingerprints_change_with_code_and_not_with_words(copied_package):
         after = {rule: fresh(rule) for rule in before}
         assert {rule for rule in before if after[rule] == before[rule]} >= unchanged, edited
         path.write_text(text)
+
+
+def test_of_data_sets_a_job_follows_its_own_row_and_loader_only(copied_package):
+    copy, fresh = copied_package
+    names = ("teacher_student", "digits", "fashion_mnist")
+
+    def changed_by(path, old, new):
+        before = {name: fresh("train", name) for name in names}
+        text = path.read_text()
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+        after = {name: fresh("train", name) for name in names}
+        path.write_text(text)
+        return {name for name in names if after[name] != before[name]}
+
+    registry = copy / "datasets" / "registry.py"
+    row = 'Entry("new", "new pictures", "MIT", "sgdphases.datasets.new:new", dict(_FIXED_IMAGES)),'
+    assert changed_by(registry, "_ENTRIES = (\n", f"_ENTRIES = (\n    {row}\n") == set()
+    (copy / "datasets" / "new.py").write_text("def new(parameters):\n    pass\n")
+    assert changed_by(registry, "_ENTRIES = (\n", f"_ENTRIES = (\n    {row}\n") == set()
+    assert changed_by(registry, "Parameter(int, 4000, _SAMPLES)", "Parameter(int, 5000, _SAMPLES)") == {
+        "teacher_student"
+    }
+    assert changed_by(registry, "    seeded: bool = True\n", "    seeded: bool = False\n") == set(names)
+    assert changed_by(copy / "datasets" / "images.py", "CLASSES = 10\n", "CLASSES = 11\n") == {
+        "digits",
+        "fashion_mnist",
+    }
+    assert fresh("train") != fresh("train", "digits")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sgdphases.config import Card
+from sgdphases.config import Card, ConfigError
 from sgdphases.shards import parts, points, shard_content
 
 QUICK = yaml.safe_load((Path(__file__).parents[1] / "workflow" / "experiments" / "dyson_quick.yaml").read_text())
@@ -82,3 +82,46 @@ def test_star_of_points():
     card = card_with(grid={}, points=[{"learning_rate": 1, "init_scale": 2}, {"learning_rate": 3}], job_axes=[])
     assert [p["init_scale"] for p in points(card.ensemble)] == [2.0, 1.0]
     assert len(parts(card)) == 1
+
+
+FLOW = {
+    "steps": None,
+    "flow_time": 12,
+    "records": {"even": 4, "weights": {"at": [6]}},
+    "fixed": {"init_scale": 1, "batch_size": 4},
+    "grid": {"learning_rate": [0.01, 0.02], "momentum": [0, 0.5]},
+    "job_axes": [],
+}
+
+
+def test_flow_time_gives_every_network_its_own_steps():
+    found = {part.record_steps[-1]: part for part in parts(card_with(**FLOW))}
+    assert {last: part.record_steps for last, part in found.items()} == {
+        1200: [0, 300, 600, 900, 1200],
+        600: [0, 150, 300, 450, 600],
+        300: [0, 75, 150, 225, 300],
+    }
+    assert found[300].weight_steps == [0, 150, 300]
+    points_together = [(point["learning_rate"], point["momentum"]) for point in found[600].points]
+    assert sorted(points_together) == [(0.01, 0.5), (0.02, 0.0)]
+    content = shard_content(card_with(**FLOW), found[600])
+    assert (content["steps"], content["weight_steps"]) == (600, [0, 300, 600])
+
+
+def test_records_closer_than_a_step_are_refused():
+    with pytest.raises(ConfigError, match="closer than one step of learning_rate 0.02 and momentum 0.5"):
+        parts(card_with(**FLOW | {"records": {"even": 400}}))
+    with pytest.raises(ConfigError, match="stands still where learning_rate is 0"):
+        parts(card_with(**FLOW | {"grid": {"learning_rate": [0.0, 0.1]}}))
+
+
+def test_an_axis_of_the_data_set_parts_shards_and_enters_the_data_set():
+    values = {"dataset": {"name": "digits"}, "grid": {"init_scale": [1, 2], "samples": [100, 200]}}
+    values |= {"fixed": {"learning_rate": 0.1, "batch_size": 4}, "job_axes": []}
+    card = card_with(**values)
+    contents = [shard_content(card, part) for part in parts(card)]
+    assert [content["dataset"] for content in contents] == [
+        {"name": "digits", "samples": 100},
+        {"name": "digits", "samples": 200},
+    ]
+    assert [content["networks"]["samples"] for content in contents] == [[100] * 20, [200] * 20]

@@ -7,18 +7,19 @@ A card has two parts: `ensemble` says what is trained (hours), `analysis` what i
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import numpy as np
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sgdphases.choices import guess, one_of
 from sgdphases.claims.registry import PAPERS
 from sgdphases.datasets.registry import DATASETS, resolve
+from sgdphases.ensemble.shard import RUNNING
 from sgdphases.figures.options import options_of
 from sgdphases.figures.registry import FIGURES
 from sgdphases.fits.registry import FITS
 from sgdphases.observables.registry import OBSERVABLES
-from sgdphases.quantities import HYPERPARAMETERS, QUANTITIES, SHAPE_AXES
+from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, SHAPE_AXES
+from sgdphases.times import Records, Strict, Times, Whole, number
 
 SETTABLE = (*HYPERPARAMETERS, "temperature")
 _RATE_WORDS = ("learning_rate", "batch_size", "temperature")
@@ -33,24 +34,7 @@ def _listed(value: Any) -> Any:
     return [word.strip() for word in value.strip("[]").split(",")] if isinstance(value, str) else value
 
 
-def _number(value: Any) -> Any:
-    """YAML reads 1e5 as a string; here it is a number."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return value
-    return int(value) if isinstance(value, float) and value == int(value) else value
-
-
 Model = TypeVar("Model", bound=BaseModel)
-Whole = Annotated[int, BeforeValidator(_number)]
-
-
-class Strict(BaseModel):
-    """A block of a card: unknown keys are refused, values are fixed once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataConfig(Strict):
@@ -76,19 +60,23 @@ class Config(Strict):
     tracking: TrackingConfig = TrackingConfig()
 
 
+Init = Literal["gaussian", "glorot_uniform"]
+
+
 class Network(Strict):
-    """Architecture of the networks: widths from input to output, activation, bias and trained flag of each layer."""
+    """Architecture of the networks: widths from input to output, activation; bias, trained and init of each layer."""
 
     kind: Literal["mlp"] = "mlp"
     widths: list[Annotated[Whole, Field(ge=1)]] = Field(min_length=2)
     activation: Literal["tanh", "relu", "erf", "linear"] = "tanh"
     bias: list[bool] | bool = False
     trained: list[bool] | bool = True
+    init: list[Init] | Init = "gaussian"
 
     @model_validator(mode="after")
     def _one_flag_a_layer(self) -> "Network":
         layers = len(self.widths) - 1
-        for key in ("bias", "trained"):
+        for key in ("bias", "trained", "init"):
             flags = getattr(self, key)
             if isinstance(flags, list) and len(flags) != layers:
                 raise ValueError(f"{key} must have one value for each of the {layers} layers, not {len(flags)}")
@@ -96,27 +84,10 @@ class Network(Strict):
             raise ValueError("trained: at least one layer must be trained")
         return self
 
-    def flags(self, key: str) -> list[bool]:
-        """`bias` or `trained` as one flag a layer."""
+    def flags(self, key: str) -> list[Any]:
+        """`bias`, `trained` or `init` as one value a layer."""
         value = getattr(self, key)
         return value if isinstance(value, list) else [value] * (len(self.widths) - 1)
-
-
-class Records(Strict):
-    """At which steps weights are recorded: log-spaced, every k, at given steps, or several; 0 and the last always."""
-
-    log: Annotated[Whole, Field(ge=1)] | None = None
-    every: Annotated[Whole, Field(ge=1)] | None = None
-    at: list[Annotated[Whole, Field(ge=0)]] = []
-
-    def steps(self, last: int) -> list[int]:
-        """Recorded steps of a run of `last` steps, ascending, with 0 and `last`."""
-        chosen = {0, last, *self.at}
-        if self.log:
-            chosen.update(int(step) for step in np.rint(np.geomspace(1, last, self.log)))
-        if self.every:
-            chosen.update(range(0, last + 1, self.every))
-        return sorted(step for step in chosen if step <= last)
 
 
 class Streams(Strict):
@@ -133,10 +104,12 @@ class Ensemble(Strict):
 
     dataset: dict[str, Any]
     network: Network
-    update: Literal["sgd", "contrastive_divergence"] = "sgd"
+    update: Literal["sgd", "adam", "contrastive_divergence"] = "sgd"
     sampler: Literal["fixed_order", "reshuffle", "with_replacement", "one_pass"] = "fixed_order"
+    last_batch: Literal["drop", "keep"] = "drop"
     dtype: Literal["float32", "float64"] = "float64"
-    steps: Annotated[Whole, Field(ge=1)]
+    steps: Annotated[Whole, Field(ge=1)] | None = None
+    flow_time: Annotated[float, BeforeValidator(number), Field(gt=0)] | None = None
     records: Records
     replicas: Annotated[Whole, Field(ge=1)]
     fixed: dict[str, Any] = {}
@@ -144,10 +117,15 @@ class Ensemble(Strict):
     points: list[dict[str, Any]] = []
     job_axes: list[str] = []
     streams: Streams = Streams()
-    running: list[Literal["epoch_train_loss", "epoch_gradient_norm"]] = []
+    running: list[str] = []
     bound: Annotated[float, Field(gt=0)] | None = None
     threads: Annotated[Whole, Field(ge=1)] = 1
     checkpoint_seconds: Annotated[Whole, Field(ge=1)] = 60
+
+    @field_validator("running")
+    @classmethod
+    def _known_running(cls, value: list[str]) -> list[str]:
+        return [one_of(word, RUNNING, "running observable") for word in value]
 
     @field_validator("dataset")
     @classmethod
@@ -191,6 +169,49 @@ class Ensemble(Strict):
         for key in self.job_axes:
             one_of(key, [*sorted(keys), "replica", *(["point"] if self.points else [])], "job axis")
         return self
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> "Ensemble":
+        if (self.steps is None) == (self.flow_time is None):
+            raise ValueError("give one of steps and flow_time (learning rate times steps over 1 - momentum)")
+        if self.flow_time is not None and (self.records.log or (self.records.weights and self.records.weights.log)):
+            raise ValueError("records.log counts steps; with flow_time give even, every or at")
+        for times in (self.records, self.records.weights):
+            fractions = [time for time in (times.at if times else []) if self.steps and time != int(time)]
+            if fractions or (times and self.steps and times.every and times.every != int(times.every)):
+                raise ValueError("records: at and every count whole steps")
+        if not set(self.weight_times) <= set(self.times):
+            raise ValueError("records.weights names times that are not recorded")
+        return self
+
+    @model_validator(mode="after")
+    def _parameters_said_once(self) -> "Ensemble":
+        parameters = DATASETS[self.dataset["name"]].parameters
+        for axis in DATA_AXES:
+            named = axis in self.fixed or axis in self.grid or any(axis in point for point in self.points)
+            if named and axis not in parameters:
+                raise ValueError(f"{axis} is no parameter of the dataset {self.dataset['name']}")
+            if named and axis in self.dataset:
+                raise ValueError(f"{axis} stands in dataset and among the hyperparameters; say it once")
+        return self
+
+    @property
+    def clock(self) -> str:
+        """What the card's times count: step or flow_time."""
+        return "step" if self.flow_time is None else "flow_time"
+
+    @property
+    def times(self) -> list[float]:
+        """When something is recorded, in the card's clock."""
+        return self._times(self.records)
+
+    @property
+    def weight_times(self) -> list[float]:
+        """When weights are recorded, in the card's clock."""
+        return self._times(self.records.weights or self.records)
+
+    def _times(self, times: Times) -> list[float]:
+        return times.steps(self.steps) if self.flow_time is None else times.flow_times(self.flow_time)
 
     @property
     def separate(self) -> tuple[str, ...]:
@@ -252,6 +273,13 @@ class Card(Strict):
     about: str = ""
     ensemble: Ensemble
     analysis: Analysis
+
+    @model_validator(mode="after")
+    def _measured_once(self) -> "Card":
+        twice = sorted(set(self.ensemble.running) & set(self.analysis.observables))
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands in ensemble.running and in analysis.observables; say it once")
+        return self
 
 
 def read_config(values: dict[str, Any], source: str = "config.yaml") -> Config:

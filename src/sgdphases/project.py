@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sgdphases.config import Card, read_card, read_config
+from sgdphases.config import Card, ConfigError, read_card, read_config
 from sgdphases.datasets.registry import DATASETS
 from sgdphases.files import read_json
-from sgdphases.provenance import digest
+from sgdphases.provenance import digest, fingerprint
 from sgdphases.shards import Part, parts
 
 
@@ -33,6 +33,10 @@ class Project:
             path = Path(os.path.relpath(folder / f"{name}.yaml"))
             self.cards[name] = read_card(path)
             self.paths[name] = str(path)
+            try:
+                self._parts[name] = {part.name: part for part in parts(self.cards[name])}
+            except ConfigError as error:
+                raise ConfigError(f"{path}: {error}") from None
 
     @property
     def tracking_uri(self) -> str:
@@ -41,14 +45,18 @@ class Project:
 
     def parts(self, experiment: str) -> dict[str, Part]:
         """Shards of an experiment by digest."""
-        if experiment not in self._parts:
-            self._parts[experiment] = {part.name: part for part in parts(self.cards[experiment])}
         return self._parts[experiment]
 
+    def code(self, rule: str, experiment: str) -> str:
+        """Fingerprint of the code that a rule's job of an experiment can reach: of data sets only its own."""
+        return fingerprint(rule, self._dataset(experiment))
+
     def manifest(self, experiment: str) -> str:
-        """File that says an experiment's data set is ready."""
-        name = self.cards[experiment].ensemble.dataset["name"]
-        return f"{self.config.data.directory}/{name}.json"
+        """File that says an experiment's data set is ready; its name does not depend on where the data are kept."""
+        return f"results/datasets/{self._dataset(experiment)}.json"
+
+    def _dataset(self, experiment: str) -> str:
+        return self.cards[experiment].ensemble.dataset["name"]
 
     def stamp(self, experiment: str) -> str:
         """File that says an experiment has been tracked."""

@@ -12,6 +12,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 STREAMS = ("task", "weights", "order", "noise")
+DATASETS = "sgdphases.datasets.registry"
 _BESIDE_THE_SCIENCE = ("sgdphases.tracking", "sgdphases.provenance", "sgdphases.config", "sgdphases.steps.command")
 
 
@@ -41,7 +42,7 @@ def seed(stream: str, replica: int, point: Mapping[str, Any] | None) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def fingerprint(rule: str) -> str:
+def fingerprint(rule: str, dataset: str = "") -> str:
     """Digest of all code that the step of a rule can reach, comments and docstrings left out.
 
     Snakemake does not look into imported modules; a rule that carries this value as a parameter is run again when, and
@@ -50,17 +51,20 @@ def fingerprint(rule: str) -> str:
 
     Args:
         rule: The rule's and its step's name.
+        dataset: The data set that the job works on; the rows of all others, and loaders that only they name, do not
+            count. Empty: all count.
 
     Returns:
         Twelve hexadecimal digits.
     """
-    pieces = [f"{module}:{_tree(module)}" for module in sorted(reachable(f"sgdphases.steps.{rule}"))]
+    modules = sorted(reachable(f"sgdphases.steps.{rule}", dataset))
+    pieces = [f"{module}:{_tree(module, dataset if module == DATASETS else '')}" for module in modules]
     return hashlib.sha256("\n".join(pieces).encode()).hexdigest()[:12]
 
 
 @functools.cache
-def reachable(module: str) -> frozenset[str]:
-    """Modules of this package that `module` can reach by its import statements, itself included."""
+def reachable(module: str, dataset: str = "") -> frozenset[str]:
+    """Modules of this package that `module` can reach by its import statements, itself included; see `fingerprint`."""
     seen: set[str] = set()
     waiting = [module]
     while waiting:
@@ -68,21 +72,25 @@ def reachable(module: str) -> frozenset[str]:
         if name in seen or name.startswith(_BESIDE_THE_SCIENCE) or _source(name) is None:
             continue
         seen.add(name)
-        waiting.extend(_imports(name))
+        waiting.extend(_imports(name, dataset if name == DATASETS else ""))
     return frozenset(seen)
+
+
+def release() -> str:
+    """Version of this package."""
+    return importlib.metadata.version("sgdphases")
 
 
 def version() -> str:
     """Version of this package, with the commit and "+changes" where it runs from a changed checkout."""
-    release = importlib.metadata.version("sgdphases")
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty=+changes"],
             cwd=PACKAGE, capture_output=True, text=True, check=True, timeout=10,
         ).stdout.strip()  # fmt: skip
     except (OSError, subprocess.SubprocessError):
-        return release
-    return f"{release} ({described})"
+        return release()
+    return f"{release()} ({described})"
 
 
 def _source(module: str) -> Path | None:
@@ -96,15 +104,26 @@ def _source(module: str) -> Path | None:
     return None
 
 
+def _parsed(module: str, dataset: str) -> ast.Module:
+    """The syntax tree of a module; where a data set is named, without the rows of others."""
+    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    for node in ast.walk(tree) if dataset else ():
+        if isinstance(node, ast.Tuple):
+            node.elts = [row for row in node.elts if not _of_another(row, dataset)]
+    return tree
+
+
+def _of_another(row: ast.expr, dataset: str) -> bool:
+    """Whether an element of a table is the row of another data set."""
+    is_row = isinstance(row, ast.Call) and ast.unparse(row.func) == "Entry"
+    return is_row and [ast.literal_eval(name) for name in row.args[:1]] != [dataset]
+
+
 @functools.cache
-def _parsed(module: str) -> ast.Module:
-    return ast.parse(_source(module).read_text(encoding="utf-8"))
-
-
-def _imports(module: str) -> list[str]:
+def _imports(module: str, dataset: str) -> list[str]:
     """Every name that import statements and registries of a module could mean as a module, at any depth of it."""
     names = []
-    for node in ast.walk(_parsed(module)):
+    for node in ast.walk(_parsed(module, dataset)):
         if isinstance(node, ast.Import):
             names.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -116,9 +135,9 @@ def _imports(module: str) -> list[str]:
 
 
 @functools.cache
-def _tree(module: str) -> str:
+def _tree(module: str, dataset: str) -> str:
     """The syntax tree of a module without docstrings; comments and formatting are not part of a tree."""
-    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    tree = _parsed(module, dataset)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _documented(body):

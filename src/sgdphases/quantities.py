@@ -23,6 +23,7 @@ class Quantity:
         neutral: The value at which it is as if absent; it then enters no digest and no seed.
         minimum: Least allowed value (None: any).
         open_minimum: Whether the minimum itself is excluded.
+        maximum: Least number that is too large (None: any is allowed).
         default: Value used when a card does not say (None: the card must say).
         allowed: The allowed words of a `str` quantity.
     """
@@ -36,6 +37,7 @@ class Quantity:
     neutral: Any = None
     minimum: float | None = None
     open_minimum: bool = False
+    maximum: float | None = None
     default: Any = None
     allowed: tuple[str, ...] = ()
 
@@ -64,6 +66,8 @@ class Quantity:
         if self.minimum is not None and (number < self.minimum or (self.open_minimum and number == self.minimum)):
             bound = "greater than" if self.open_minimum else "at least"
             raise ValueError(f"{self.name} must be {bound} {self.minimum:g}, not {value!r}")
+        if self.maximum is not None and number >= self.maximum:
+            raise ValueError(f"{self.name} must be less than {self.maximum:g}, not {value!r}")
         if self.type is int:
             if number != int(number):
                 raise ValueError(f"{self.name} must be a whole number, not {value!r}")
@@ -83,20 +87,28 @@ _ROWS = (
     Quantity("batch_size", "batch size", "B", scale="log", type=int, minimum=1),
     Quantity("temperature", "temperature", r"T=\eta/B", scale="log", minimum=0.0),
     Quantity("init_scale", "initial scale", r"\sigma_W", scale="log", minimum=0.0, default=1.0),
-    Quantity("momentum", "momentum", r"\beta", minimum=0.0, neutral=0.0, default=0.0),
+    Quantity("coupling_ratio", "initial mean over disorder", "J_0/J", neutral=0.0, default=0.0),
+    Quantity("momentum", "momentum", r"\beta", minimum=0.0, maximum=1.0, neutral=0.0, default=0.0),
     Quantity("weight_decay", "weight decay", r"\lambda", scale="log", minimum=0.0, neutral=0.0, default=0.0),
     Quantity(
         "output_scale", "output scale", "a", scale="log", minimum=0.0, open_minimum=True, neutral=1.0, default=1.0
     ),
     Quantity("noise_scale", "gradient noise", r"\nu", scale="log", minimum=0.0, neutral=0.0, default=0.0),
+    Quantity("samples", "training samples", "S", scale="log", type=int, minimum=0, neutral=0, default=0),
+    Quantity("label_noise", "shuffled labels", r"\epsilon", minimum=0.0, maximum=1.0, neutral=0.0, default=0.0),
     Quantity("loss", "loss", "L", scale="category", type=str, allowed=LOSSES, default="half_squared_error"),
     Quantity("replica", "replica", "r", scale="category", type=int, minimum=0),
     Quantity("step", "SGD step", "t", scale="log", type=int, minimum=0),
     Quantity("epoch", "epoch", r"t_\mathrm{ep}", scale="log", minimum=0.0),
-    Quantity("flow_time", "gradient-flow time", r"\tau=\eta t", scale="log", minimum=0.0),
+    Quantity("flow_time", "gradient-flow time", r"s=\eta t/(1-\beta)", scale="log", minimum=0.0),
+    Quantity("epoch_time", "gradient-flow time per sample", r"\tau=s/S", minimum=0.0),
+    Quantity("l2_strength", "strength of the L2 penalty", r"\lambda_{L_2}=\lambda/2", scale="log", minimum=0.0),
     Quantity("inverse_init_scale", "inverse initial scale", r"1/\sigma_W", scale="log", minimum=0.0),
     Quantity("layer", "layer", r"\ell", scale="category", type=int, minimum=0),
     Quantity("mode", "mode", "m", type=int, minimum=0),
+    Quantity("control", "control", "c", scale="category", type=int, minimum=0),
+    Quantity("image", "test image", "n", type=int, minimum=0),
+    Quantity("iteration", "iteration of the map", "t", type=int, minimum=0),
     Quantity("point", "point", "p", scale="category", type=int, minimum=0),
 )
 
@@ -106,16 +118,22 @@ HYPERPARAMETERS = (
     "learning_rate",
     "batch_size",
     "init_scale",
+    "coupling_ratio",
     "momentum",
     "weight_decay",
     "output_scale",
     "noise_scale",
+    "samples",
+    "label_noise",
     "loss",
 )
 """What one point sets; `temperature` may stand in for one of learning_rate and batch_size in a card."""
 
-SHAPE_AXES = ("batch_size",)
-"""Hyperparameters that change tensor shapes: networks that differ in one never share a shard."""
+DATA_AXES = ("samples", "label_noise")
+"""Hyperparameters that are parameters of the data set."""
+
+SHAPE_AXES = ("batch_size", *DATA_AXES)
+"""Hyperparameters that change tensor shapes or data: networks that differ in one never share a shard."""
 
 
 def attributes(name: str) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """From a card to its points, networks and shards; each shard named by the digest of its content."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sgdphases.config import Card, Ensemble
+from sgdphases.config import Card, ConfigError, Ensemble
 from sgdphases.provenance import STREAMS, canonical, digest, seed
-from sgdphases.quantities import HYPERPARAMETERS, QUANTITIES, deviations
+from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, deviations
 
 FORMAT = 1
 """Raised when the way from a card to seeds and columns changes: what was trained before then has another digest."""
@@ -22,12 +22,16 @@ class Part:
         values: The job axes' values of this part, for people.
         points: The points (typed hyperparameters) of this part.
         replicas: The replicas of this part.
+        record_steps: Steps at which something is recorded; the last is the end.
+        weight_steps: Those at which weights are recorded.
     """
 
     content: dict[str, Any]
     values: dict[str, Any]
     points: list[dict[str, Any]]
     replicas: list[int]
+    record_steps: list[int]
+    weight_steps: list[int]
 
     @property
     def name(self) -> str:
@@ -61,27 +65,66 @@ def points(ensemble: Ensemble) -> list[dict[str, Any]]:
 
 
 def parts(card: Card) -> list[Part]:
-    """The shards of a card, in the order of its axes."""
+    """The shards of a card, in the order of its axes; networks of one shard are recorded at the same steps."""
     ensemble = card.ensemble
-    common = _common(ensemble)
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for index, point in enumerate(points(ensemble)):
         named = {**point, "point": index, "temperature": point["learning_rate"] / point["batch_size"]}
         key = tuple((axis, named[axis]) for axis in ensemble.separate if axis != "replica")
-        found.setdefault(key, []).append(point)
+        found.setdefault((key, tuple(record_steps(ensemble, point))), []).append(point)
     groups = (
         [[r] for r in range(ensemble.replicas)] if "replica" in ensemble.separate else [[*range(ensemble.replicas)]]
     )
     return [
-        Part(
-            content={**common, "points": sorted(map(deviations, chosen), key=canonical), "replicas": group},
-            values=dict(key) | ({"replica": group[0]} if len(groups) > 1 else {}),
-            points=chosen,
-            replicas=group,
-        )
-        for key, chosen in found.items()
+        _part(ensemble, dict(key), chosen, group, alone=len(groups) > 1)
+        for (key, _), chosen in found.items()
         for group in groups
     ]
+
+
+def record_steps(ensemble: Ensemble, point: Mapping[str, Any]) -> list[int]:
+    """Steps at which the networks of one point are recorded.
+
+    Args:
+        ensemble: What the card trains.
+        point: Typed hyperparameters.
+
+    Returns:
+        Ascending steps, one for each of the card's times.
+
+    Raises:
+        ConfigError: If two times fall on one step, or gradient-flow time stands still.
+    """
+    return _on_clock(ensemble, point, ensemble.times)
+
+
+def _on_clock(ensemble: Ensemble, point: Mapping[str, Any], times: Sequence[float]) -> list[int]:
+    if ensemble.clock == "step":
+        return list(times)
+    rate = point["learning_rate"] / (1 - point["momentum"])
+    if rate == 0:
+        raise ConfigError("ensemble.flow_time: gradient-flow time stands still where learning_rate is 0")
+    steps = [round(time / rate) for time in times]
+    if len(set(steps)) < len(steps):
+        raise ConfigError(
+            f"ensemble.records: times closer than one step of learning_rate {point['learning_rate']:g} and momentum "
+            f"{point['momentum']:g}, which is {rate:g}"
+        )
+    return steps
+
+
+def _part(
+    ensemble: Ensemble, values: dict[str, Any], chosen: list[dict[str, Any]], group: list[int], *, alone: bool
+) -> Part:
+    """One shard: the points of one set of job axes and the replicas that train together."""
+    steps = record_steps(ensemble, chosen[0])
+    weights = _on_clock(ensemble, chosen[0], ensemble.weight_times)
+    content = {**_common(ensemble), "record_steps": steps}
+    if weights != steps:
+        content["weight_steps"] = weights
+    content |= {"points": sorted(map(deviations, chosen), key=canonical), "replicas": group}
+    values = values | ({"replica": group[0]} if alone else {})
+    return Part(content, values, chosen, group, steps, weights)
 
 
 def shard_content(card: Card, part: Part) -> dict[str, Any]:
@@ -98,19 +141,23 @@ def shard_content(card: Card, part: Part) -> dict[str, Any]:
             shared = getattr(ensemble.streams, stream) == "shared"
             columns.setdefault(f"seed_{stream}", []).append(seed(stream, replica, None if shared else own))
     network = ensemble.network
+    axes = {name: part.points[0][name] for name in DATA_AXES if part.points[0][name] != QUANTITIES[name].neutral}
     return {
-        "dataset": ensemble.dataset,
+        "dataset": ensemble.dataset | axes,
         "network": {
             **network.model_dump(),
             "bias": network.flags("bias"),
             "trained": network.flags("trained"),
+            "init": network.flags("init"),
         },
         "update": ensemble.update,
         "sampler": ensemble.sampler,
+        "last_batch": ensemble.last_batch,
         "batch_size": part.points[0]["batch_size"],
         "dtype": ensemble.dtype,
-        "steps": ensemble.steps,
-        "record_steps": ensemble.records.steps(ensemble.steps),
+        "steps": part.record_steps[-1],
+        "record_steps": part.record_steps,
+        "weight_steps": part.weight_steps,
         "bound": ensemble.bound,
         "running": ensemble.running,
         "networks": columns,
@@ -138,4 +185,4 @@ def _common(ensemble: Ensemble) -> dict[str, Any]:
     """What all shards of a card share and what decides their results; a default value leaves no trace."""
     beside = {"grid", "points", "fixed", "replicas", "job_axes", "threads", "checkpoint_seconds", "records"}
     content = ensemble.model_dump(exclude=beside, exclude_defaults=True)
-    return {**content, "record_steps": ensemble.records.steps(ensemble.steps), "format": FORMAT}
+    return {**content, "format": FORMAT}

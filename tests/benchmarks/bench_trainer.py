@@ -8,11 +8,14 @@ import multiprocessing
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from sgdphases.datasets.loading import load_tasks
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this is run as a program, and shares what tests are made of
+
+from made_shards import paper_shard, tasks_of
 from sgdphases.datasets.task import Task
 from sgdphases.ensemble.shard import Shard
 from sgdphases.ensemble.trainer import train
@@ -22,29 +25,9 @@ ROUNDS = 3
 
 def quick_shard(steps: int) -> Shard:
     """One of the twelve shards of dyson_quick: one learning rate, 12 initial scales, 10 replicas."""
-    replicas = list(range(10)) * 12
-    return Shard.from_dict(
-        {
-            "dataset": {"name": "teacher_student", "samples": 4000},
-            "network": {
-                "widths": [3, 32, 16, 1],
-                "activation": "tanh",
-                "bias": [False] * 3,
-                "trained": [False, True, False],
-            },
-            "batch_size": 4,
-            "steps": steps,
-            "record_steps": [0, steps],
-            "networks": {
-                "learning_rate": [1.0] * 120,
-                "init_scale": [2.0 ** (number // 10 - 3) for number in range(120)],
-                "seed_task": replicas,
-                "seed_weights": replicas,
-                "seed_order": replicas,
-                "seed_noise": replicas,
-            },
-        }
-    )
+    seeds = {f"seed_{stream}": list(range(10)) * 12 for stream in ("task", "weights", "order", "noise")}
+    scales = [2.0 ** (number // 10 - 3) for number in range(120)]
+    return paper_shard({"learning_rate": [1.0] * 120, "init_scale": scales, **seeds}, steps=steps)
 
 
 def large_shard(steps: int, networks: int = 3) -> tuple[Shard, dict[int, Task]]:
@@ -72,14 +55,6 @@ def large_shard(steps: int, networks: int = 3) -> tuple[Shard, dict[int, Task]]:
         }
     )
     return shard, {0: Task(inputs, targets, inputs[:1], targets[:1])}
-
-
-def tasks_of(shard: Shard) -> dict[int, Task]:
-    """Teacher-student tasks."""
-    network = shard.network
-    seeds = shard.networks["seed_task"].tolist()
-    settings = {"widths": network.widths, "trained": network.trained, "activation": network.activation}
-    return load_tasks(shard.dataset, seeds=seeds, directory=".", **settings)
 
 
 def trainer_rate(shard: Shard, tasks: dict[int, Task]) -> float:

@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 
 from sgdphases.claims import park2024coulomb
+from sgdphases.claims.claim import graded
 from sgdphases.theory.coulomb_gas import teacher_student_spacing_slope
 
 
@@ -29,7 +30,8 @@ def fit(cube, **variables):
 
 
 def rows_of(cube, spacing):
-    return {row["claim"]: row for row in park2024coulomb.rows("park2024coulomb", cube, {"spacing": spacing})}
+    rows = graded(park2024coulomb.statements(), "park2024coulomb", cube, {"spacing": spacing})
+    return {row["claim"]: row for row in rows}
 
 
 def linear(factor=1.0, variance=0.2732, ratio=1.0):

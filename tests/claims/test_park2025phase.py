@@ -6,6 +6,7 @@ import xarray as xr
 
 from made_cubes import grid_cube, paper_cube, passing
 from sgdphases.claims import dyson_readings, park2025phase
+from sgdphases.claims.claim import graded
 from sgdphases.fits.averages import averages
 from sgdphases.fits.boundaries import boundaries
 from sgdphases.fits.power_laws import power_laws
@@ -25,8 +26,9 @@ def fits_of(cube):
     return made
 
 
-def rows_of(cube):
-    return {row["claim"]: row for row in park2025phase.rows("park2025phase", cube, fits_of(cube))}
+def rows_of(cube, fits=None):
+    rows = graded(park2025phase.statements(), "park2025phase", cube, fits_of(cube) if fits is None else fits)
+    return {row["claim"]: row for row in rows}
 
 
 def test_every_claim_stands_once():
@@ -200,21 +202,21 @@ def started(replicas=4, factor=1.0):
 @pytest.mark.parametrize(("factor", "verdict"), [(1.2, "pass"), (1.3, "fail")])
 def test_the_start_is_judged_whatever_the_schedule(factor, verdict):
     cube = started(factor=factor)
-    rows = {r["claim"]: r for r in park2025phase.rows("park2025phase", cube, {"averages": averages(cube)})}
+    rows = rows_of(cube, {"averages": averages(cube)})
     assert rows["dyson-01"]["verdict"] == verdict
     assert rows["dyson-02"]["verdict"] == "pass"
 
 
 def test_a_median_needs_twenty_networks():
     cube = started(replicas=3).isel(learning_rate=slice(0, 6))
-    rows = park2025phase.rows("park2025phase", cube, {"averages": averages(cube)})
-    assert rows[0]["reason"] == "needs 20 networks of one initial scale, has 18"
+    rows = rows_of(cube, {"averages": averages(cube)})
+    assert rows["dyson-01.1"]["reason"] == "needs 20 networks of one initial scale, has 18"
 
 
 def test_other_axes_are_not_the_papers_diagram():
     cube = paper_cube().expand_dims(batch_size=[1, 4])
-    row = park2025phase.rows("park2025phase", cube.drop_vars("temperature"), {})[0]
-    assert row["reason"].startswith("needs the axes init_scale, temperature")
+    rows = rows_of(cube.drop_vars("temperature"), {})
+    assert rows["dyson-01.1"]["reason"].startswith("needs the axes init_scale, temperature")
 
 
 def test_analytic_claims():

@@ -50,6 +50,32 @@ def test_digits_ignore_the_seed_unless_asked(task):
         assert len(part.test_targets) == len(task.test_targets)
 
 
+def test_validation_images_are_held_out(task):
+    split = digits(ALL | {"validation": 200}, seed=3)
+    assert (len(split.inputs), len(split.validation_inputs)) == (len(task.inputs) - 200, 200)
+    together = np.vstack([split.inputs, split.validation_inputs])
+    np.testing.assert_array_equal(np.unique(together, axis=0), np.unique(task.inputs, axis=0))
+    known = {row.tobytes(): label for row, label in zip(task.inputs, task.targets, strict=True)}
+    assert [known[row.tobytes()] for row in split.validation_inputs] == split.validation_targets.tolist()
+    other = digits(ALL | {"validation": 200}, seed=4)
+    assert not np.array_equal(split.validation_inputs, other.validation_inputs)
+    assert task.validation_inputs is None
+    with pytest.raises(ValueError, match="validation is 1500, but there are only 1442"):
+        digits(ALL | {"validation": 1500}, seed=0)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_shuffled_labels_keep_the_sizes_of_classes(task, share):
+    noisy = digits(ALL | {"label_noise": share}, seed=5)
+    np.testing.assert_array_equal(noisy.inputs, task.inputs)
+    assert noisy.shuffled.sum() == round(share * len(task.targets))
+    np.testing.assert_array_equal(noisy.targets[~noisy.shuffled], task.targets[~noisy.shuffled])
+    np.testing.assert_array_equal(np.bincount(noisy.targets), np.bincount(task.targets))
+    changed = noisy.targets != task.targets
+    assert 0.8 * share < changed.mean() < 0.95 * share  # a tenth keep their label by chance
+    np.testing.assert_array_equal(noisy.test_targets, task.test_targets)
+
+
 @given(st.lists(st.integers(0, 4), max_size=40))
 def test_occurrence_counts(labels):
     expected = [labels[:index].count(label) for index, label in enumerate(labels)]

@@ -16,6 +16,8 @@ from sgdphases.ensemble.trainer import train
 class PlainTask:
     inputs: np.ndarray
     targets: np.ndarray
+    test_inputs: np.ndarray
+    test_targets: np.ndarray
     frozen: dict[int, np.ndarray] = field(default_factory=dict)
     teacher: dict[int, np.ndarray] = field(default_factory=dict)
 
@@ -71,9 +73,12 @@ def make_task(widths, seed, *, trained, samples=40, classes=False, activation=np
         hidden = hidden @ matrices[layer].T
         if layer < len(widths) - 2:
             hidden = activation(hidden)
+    targets = hidden.argmax(axis=1) if classes else hidden
     return PlainTask(
         inputs=inputs,
-        targets=hidden.argmax(axis=1) if classes else hidden,
+        targets=targets,
+        test_inputs=inputs[::3],
+        test_targets=targets[::3],
         frozen={layer: matrix for layer, matrix in matrices.items() if not trained[layer]},
         teacher={layer: matrix for layer, matrix in matrices.items() if trained[layer]},
     )
@@ -121,8 +126,10 @@ class Naive:
         self.shard, self.task, self.network = shard, task, shard.network
         self.own = {name: column[row].item() for name, column in shard.networks.items()}
         self.weights, self.biases, self.velocity, self.bias_velocity = [], [], [], []
+        self.moments = {}
         for layer, trained in enumerate(shard.network.trained):
-            start = self.own["init_scale"] * initial_weights(shard.network, self.own["seed_weights"], layer)
+            scale = self.own["init_scale"] if shard.network.init[layer] == "gaussian" else 1
+            start = scale * initial_weights(shard.network, self.own["seed_weights"], layer)
             self.weights.append(start if trained else task.frozen[layer].copy())
             self.biases.append(np.zeros(shard.network.widths[layer + 1]))
             self.velocity.append(np.zeros_like(self.weights[-1]))
@@ -146,22 +153,42 @@ class Naive:
         return loss, gradients, bias_gradients
 
     def run(self, steps):
-        """Train; returns losses and gradients of all batches."""
+        """Train; returns losses and gradients of all batches, and the weights before each."""
         shard, history = self.shard, []
-        sampler = Sampler(shard.sampler, len(self.task.inputs), shard.batch_size, shard.steps)
+        keep_last, samples = shard.last_batch == "keep", len(self.task.inputs)
+        sampler = Sampler(shard.sampler, samples, shard.batch_size, shard.steps, keep_last=keep_last)
+        self.before, self.velocity_norms = [], [[0.0] * self.network.layers]
         for step in range(steps):
             epoch, batch = divmod(step, sampler.batches)
             rows = sampler.order(self.own["seed_order"], epoch)[batch]
+            if sampler.rest and batch == sampler.batches - 1:
+                rows = rows[: sampler.rest]
+            self.before.append(self.weights.copy())
             loss, gradients, bias_gradients = self.gradient(self.task.inputs[rows], self.task.targets[rows])
             history.append((loss, gradients))
             for layer in self.network.trained_layers:
                 push = gradients[layer] + self.own["weight_decay"] * self.weights[layer]
+                if shard.update == "adam":
+                    self.adapt("weights", layer, push, step)
+                    self.adapt("biases", layer, bias_gradients[layer] * self.network.bias[layer], step)
+                    continue
                 self.velocity[layer] = self.own["momentum"] * self.velocity[layer] - push
                 self.weights[layer] = self.weights[layer] + self.own["learning_rate"] * self.velocity[layer]
                 if self.network.bias[layer]:
                     self.bias_velocity[layer] = self.own["momentum"] * self.bias_velocity[layer] - bias_gradients[layer]
                     self.biases[layer] = self.biases[layer] + self.own["learning_rate"] * self.bias_velocity[layer]
+            self.velocity_norms.append([np.sum(velocity**2) for velocity in self.velocity])
         return history
+
+    def adapt(self, name, layer, gradient, step):
+        """Adam, algorithm 1 of arXiv 1412.6980."""
+        first, second = self.moments.get((name, layer), (0, 0))
+        beta = self.own["momentum"]
+        first, second = beta * first + (1 - beta) * gradient, 0.999 * second + 0.001 * gradient**2
+        self.moments[name, layer] = first, second
+        mean, square = first / (1 - beta ** (step + 1)), second / (1 - 0.999 ** (step + 1))
+        array = getattr(self, name)
+        array[layer] = array[layer] - self.own["learning_rate"] * mean / (np.sqrt(square) + 1e-7)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,15 @@ SHAPES = [
     ((3, 32, 16, 1), "erf", [False, True, False]),
     ((64, 32, 16, 10), "tanh", [True, True, True]),
 ]
-RUNNING = ["epoch_train_loss", "epoch_gradient_norm"]
+RUNNING = [
+    "epoch_train_loss",
+    "epoch_train_accuracy",
+    "epoch_gradient_norm",
+    "weight_work",
+    "coupling",
+    "mean_coupling",
+    "test_loss",
+]
 
 
 def assert_same(found, expected, rows, what=""):

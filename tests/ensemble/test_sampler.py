@@ -32,6 +32,22 @@ def test_orders():
     assert len(np.unique(Sampler("with_replacement", 1000, 10, 1).order(1, 0))) < 700
 
 
+@given(samples=st.integers(1, 60), batch_size=st.integers(1, 9), epoch=st.integers(0, 3))
+def test_a_kept_last_batch_shows_every_sample(samples, batch_size, epoch):
+    if samples < batch_size:
+        return
+    for word in ("fixed_order", "reshuffle"):
+        sampler = Sampler(word, samples, batch_size, 1, keep_last=True)
+        order = sampler.order(3, epoch)
+        assert sampler.batches == -(-samples // batch_size) == len(order)
+        assert sampler.rest == samples % batch_size
+        shown = order.ravel()[:samples]
+        assert sorted(shown.tolist()) == list(range(samples))
+        assert set(order.ravel()[samples:]) <= set(range(samples))
+        if not sampler.rest:
+            assert np.array_equal(order, Sampler(word, samples, batch_size, 1).order(3, epoch))
+
+
 def test_one_pass_is_one_pass():
     assert Sampler("one_pass", 12, 4, 3).order(5, 0).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     with pytest.raises(ValueError, match="has 3 batches, not 4"):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +8,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sgdphases.ensemble import device
+from sgdphases.ensemble.kinds import kind_of_row
 from sgdphases.ensemble.networks import backward, forward
 from sgdphases.ensemble.noise import SymmetricNoise
-from sgdphases.ensemble.sgd import kind_of_row
 
 COLUMNS = {
     "plain": {},
@@ -57,6 +59,32 @@ def test_naive_network(build, sampler, activation, columns):
                 np.testing.assert_allclose(record.scalars["epoch_gradient_norm"][row], norm, rtol=1e-9)
             else:
                 assert all(np.isnan(values).all() for values in record.scalars.values())
+
+
+def test_adam(build):
+    columns = {"momentum": [0.9, 0.9, 0.5, 0.0], "weight_decay": [0.0, 0.1, 0.2, 0.0], "learning_rate": [0.003] * 4}
+    shard = build.shard(
+        (3, 6, 5, 2),
+        4,
+        steps=25,
+        record_steps=[0, 1, 2, 25],
+        network={"activation": "relu", "bias": [True, True, False]},
+        columns=columns,
+        update="adam",
+        running=["epoch_gradient_norm"],
+    )
+    tasks = build.tasks(shard)
+    _, records = build.train(shard, tasks)
+    for row in range(4):
+        for record in records:
+            naive = build.Naive(shard, row, tasks[int(shard.networks["seed_task"][row])])
+            naive.run(record.step)
+            for layer in range(3):
+                np.testing.assert_allclose(record.weights[layer][row], naive.weights[layer], rtol=1e-7, atol=1e-10)
+                if layer < 2:
+                    np.testing.assert_allclose(record.biases[layer][row], naive.biases[layer], rtol=1e-7, atol=1e-10)
+    _, part = build.train(shard.select([2]), tasks)
+    assert np.array_equal(part[-1].weights[0][0], records[-1].weights[0][2])
 
 
 @pytest.mark.parametrize(
@@ -187,7 +215,9 @@ def test_teacher_is_a_fixed_point(build):
     """Oracle 2: with the teacher's weights nothing moves, at any rate."""
     shard = build.shard(count=3, steps=50, trained=[False, True, False], columns={"learning_rate": [0.1, 10.0, 1e6]})
     tasks = build.tasks(shard)
-    state, _ = build.train(shard.__class__(**{**vars(shard), "steps": 0, "record_steps": (0,)}), tasks)
+    state, _ = build.train(
+        shard.__class__(**{**vars(shard), "steps": 0, "record_steps": (0,), "weight_steps": ()}), tasks
+    )
     for task in tasks.values():  # the teacher as the trainer itself computes it: one product per batch of four
         network = shard.network
         matrices = [task.frozen[0], task.teacher[1], task.frozen[2]]
@@ -216,7 +246,10 @@ def test_doubling_a_batch(build):
     """Oracle 16: each sample twice in a batch twice as large is the same training."""
     shard = build.shard(count=3, steps=40, batch_size=3)
     tasks = build.tasks(shard, samples=30)
-    double = {seed: build.Task(t.inputs.repeat(2, 0), t.targets.repeat(2, 0), t.frozen) for seed, t in tasks.items()}
+    double = {
+        seed: replace(task, inputs=task.inputs.repeat(2, 0), targets=task.targets.repeat(2, 0))
+        for seed, task in tasks.items()
+    }
     _, single = build.train(shard, tasks)
     _, doubled = build.train(shard.__class__(**{**vars(shard), "batch_size": 6}), double)
     for layer in range(3):

@@ -34,7 +34,7 @@ def test_neutral_columns(build):
     [
         ({"sampler": "sorted"}, "sampler 'sorted' is unknown"),
         ({"dtype": "float16"}, "dtype 'float16' is unknown"),
-        ({"update": "adam"}, "update 'adam' is unknown"),
+        ({"update": "newton"}, "update 'newton' is unknown"),
         ({"running": ["colour"]}, "running 'colour' is unknown"),
         ({"record_steps": [0, 5]}, "record_steps must ascend"),
         ({"record_steps": [0, 9, 9, 20]}, "record_steps must ascend"),

@@ -10,7 +10,7 @@ from sgdphases.ensemble.device import Device, choose_device, footprint, plan
 from sgdphases.ensemble.sgd import GradientGroup
 from sgdphases.ensemble.state import State
 
-RUNNING = ["epoch_train_loss", "epoch_gradient_norm"]
+RUNNING = ["epoch_train_loss", "epoch_train_accuracy", "epoch_gradient_norm", "weight_work", "coupling", "test_loss"]
 
 
 def copied(state):

@@ -1,5 +1,6 @@
 """A synthetic cube of the dyson study: the published maps with scatter over replicas, and smooth spectra."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sgdphases.observables.registry import OBSERVABLES
-from sgdphases.quantities import attributes
+from sgdphases.observables.registry import OBSERVABLES, running_attributes
+from sgdphases.quantities import HYPERPARAMETERS, QUANTITIES, attributes
 from sgdphases.storage.cube import Layout, measured, merge
 from sgdphases.storage.phases import with_phases
 from sgdphases.theory import published
@@ -32,9 +33,8 @@ def cube() -> xr.Dataset:
     """12 x 12 x 10 networks over seven records, merged as the pipeline merges."""
     generator = np.random.default_rng(7)
     rates, scales = OCTAVES, OCTAVES
-    neutral = {"batch_size": 4, "momentum": 0.0, "weight_decay": 0.0, "output_scale": 1.0, "noise_scale": 0.0}
-    neutral["loss"] = "half_squared_error"
-    points = [{"learning_rate": rate, "init_scale": scale, **neutral} for rate in rates for scale in scales]
+    neutral = {name: QUANTITIES[name].default for name in HYPERPARAMETERS} | {"batch_size": 4}
+    points = [neutral | {"learning_rate": rate, "init_scale": scale} for rate in rates for scale in scales]
     replicas = list(range(10))
     layout = Layout({"learning_rate": list(rates), "init_scale": list(scales)}, points, replicas, STEPS)
     columns = {name: np.repeat([point[name] for point in points], 10) for name in points[0]}
@@ -217,3 +217,189 @@ def tiny() -> Callable[..., xr.Dataset]:
         return dataset
 
     return make
+
+
+CONTROLS = ("trained", "shuffled", "same_spectrum", "outliers_removed", "gaussian")
+DYNAMICS = ("zero", "fixed_point", "cycle", "quasi_periodic", "chaos", "critical")
+IMAGES, ITERATIONS = 6, 120
+
+
+def square_coupling(times: np.ndarray, l2_strength: float) -> np.ndarray:
+    """J² against epoch time, starting at 1/4: straight, bent above 1, and with decay on its way to 11/(4 S lambda)."""
+    free = 0.25 + 11 * times
+    free = np.where(free > 1, 1 + np.log(np.maximum(free, 1)), free)
+    if not l2_strength:
+        return free
+    limit = 11 / (4 * 60_000 * l2_strength)
+    return limit + (0.25 - limit) * np.exp(-4 * 60_000 * l2_strength * times)
+
+
+def trained_shard(columns: dict[str, np.ndarray], steps: np.ndarray, weight_steps: list[int]) -> xr.Dataset:
+    """What training and measuring leave of networks that follow the growth law, with a little scatter."""
+    generator = np.random.default_rng(11)
+    count = len(columns["replica"])
+    rate = columns["learning_rate"] / (1 - columns["momentum"])
+    times = rate[:, None] * steps / 60_000
+    squares = np.stack([square_coupling(t, d / 2) for t, d in zip(times, columns["weight_decay"], strict=True)])
+    squares *= 1 + 0.01 * times / times.max() * generator.normal(size=(count, 1))
+    loss = 0.34 + 0.06 * np.log(squares / 0.8) ** 2 + 0.003 * generator.normal(size=squares.shape)
+    layers = np.stack([squares, 0.1 + 0 * squares], axis=-1)
+    running = {
+        "coupling": np.sqrt(layers),
+        "mean_coupling": 0.05 * generator.normal(size=layers.shape),
+        "weight_work": layers,
+        "test_loss": loss,
+        "test_accuracy": 0.95 - loss / 5,
+        "epoch_train_loss": np.where(steps > 0, 0.5 / (1 + squares), np.nan),
+        "epoch_train_accuracy": np.where(steps > 0, 1 - 0.1 / (1 + squares), np.nan),
+    }
+    data = {
+        name: (("network", "step", "layer")[: values.ndim], values, running_attributes(name))
+        for name, values in running.items()
+    }
+    seen = np.isin(steps, weight_steps)
+    data |= {name: (dims, blank(values, seen), meta) for name, (dims, values, meta) in iterated(squares).items()}
+    attrs = {"dataset": "fashion_mnist", "samples": 60_000, "widths": [784, 784, 10], "last_batch": "keep"}
+    layers = {0: (784, 784), 1: (10, 784)}
+    return measured(columns, data, steps=list(steps), layers=layers, attrs=attrs, controls=CONTROLS)
+
+
+def blank(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Values at recorded weights only."""
+    along = seen.reshape(1, -1, *[1] * (values.ndim - 2))
+    return np.where(along, values, -1 if values.dtype.kind == "i" else np.nan).astype(values.dtype)
+
+
+def iterated(squares: np.ndarray) -> dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, Any]]]:
+    """Dynamics of the hidden map: controls follow mean-field theory, trained weights are ordered up to J² = 1.6."""
+    generator = np.random.default_rng(13)
+    coupling = np.sqrt(squares)
+    growth = np.where(squares < 1, np.log(coupling), (2 / 3) * (coupling - 1) ** 2)
+    exponent = np.stack([np.where((squares > 1) & (squares < 1.6), -0.09, growth), *[growth] * 4], axis=-1)
+    exponent += 0.004 * generator.normal(size=exponent.shape)
+    every = ("network", "step")
+    images = np.exp(0.01 * generator.normal(size=(*exponent.shape, IMAGES)))
+    start = generator.random((*squares.shape, IMAGES))
+    orbit = start[..., None] * np.minimum(coupling, 1.0)[..., None, None] ** np.arange(ITERATIONS)
+    exponents = {"long_name": "largest Lyapunov exponent", "symbol": r"\lambda_\mathrm{max}", "units": "1"}
+    norms = {"long_name": "norm of the Jacobian along the orbit", "symbol": r"\|J^\ast\|_F/\sqrt{N}", "units": "1"}
+    distances = {"long_name": "asymptotic distance", "symbol": r"d_\infty", "units": "1"}
+    words = {"flag_values": np.arange(6, dtype=np.int8), "flag_meanings": " ".join(DYNAMICS)}
+    return {
+        "lyapunov": ((*every, "control"), exponent, exponents),
+        "lyapunov_error": ((*every, "control"), np.full(exponent.shape, 0.004), {"units": "1"}),
+        "jacobian_norm": ((*every, "control", "image"), np.exp(exponent)[..., None] * images, norms),
+        "asymptotic_distance": (
+            (*every, "control", "image"),
+            28 * np.sqrt(np.clip(4 * exponent, 1e-20, 1))[..., None] * images,
+            distances,
+        ),
+        "dynamics": ((*every, "control"), np.where(exponent > 0, 4, 0).astype(np.int8), {"long_name": "kind", **words}),
+        "poincare": ((*every, "image", "iteration"), orbit, {"long_name": "mean of the state", "symbol": r"\bar X_t"}),
+    }
+
+
+def chaos_cube(axes: dict[str, list[float]], *, clock: str = "step", replicas: int = 3, **fixed: float) -> xr.Dataset:
+    """Trained networks over a grid, merged as the pipeline merges."""
+    neutral = {name: QUANTITIES[name].default for name in HYPERPARAMETERS} | {"loss": "cross_entropy"}
+    neutral |= {"learning_rate": 0.02, "batch_size": 32, "momentum": 0.5, "init_scale": 0.5} | fixed
+    grid = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    points = [neutral | {name: QUANTITIES[name].typed(value) for name, value in point.items()} for point in grid]
+    times = list(1875 * np.arange(0, 101, 2)) if clock == "step" else list(np.linspace(0, 7500, 51))
+    layout = Layout(axes, points, list(range(replicas)), times, clock=clock)
+    shards = []
+    for point in points:
+        unit = 1 if clock == "step" else point["learning_rate"] / (1 - point["momentum"])
+        steps = np.rint(np.array(times) / unit).astype(int)
+        columns = {name: np.repeat(value, replicas) for name, value in point.items()} | {"replica": np.arange(replicas)}
+        shards.append(("made", trained_shard(columns, steps, [int(step) for step in steps[::10]])))
+    return merge(layout, shards).assign_attrs(experiment="chaos_made")
+
+
+@pytest.fixture(scope="session")
+def base_run() -> xr.Dataset:
+    """Three replicas of the base run over 100 epochs."""
+    return chaos_cube({"learning_rate": [0.02]})
+
+
+@pytest.fixture(scope="session")
+def decaying() -> xr.Dataset:
+    """Five strengths of decay."""
+    return chaos_cube({"weight_decay": [0.0, 9.2e-5, 1.8e-4, 3e-4, 1e-3]})
+
+
+@pytest.fixture(scope="session")
+def rates() -> xr.Dataset:
+    """Learning rates, momenta and batch sizes against flow time."""
+    axes = {"learning_rate": [0.01, 0.02, 0.05], "momentum": [0.5, 0.9], "batch_size": [16, 32]}
+    return chaos_cube(axes, clock="flow_time")
+
+
+@pytest.fixture(scope="session")
+def gaussian_map() -> xr.Dataset:
+    """Three Gaussian matrices over the plane of order and chaos, not converged near the edge."""
+    ratios, inverse = np.linspace(-0.5, 1.5, 9), np.linspace(0.2, 2.0, 10)
+    neutral = {name: QUANTITIES[name].default for name in HYPERPARAMETERS} | {"learning_rate": 1.0, "batch_size": 1}
+    axes = {"coupling_ratio": list(ratios), "init_scale": list(1 / inverse)}
+    points = [neutral | {"coupling_ratio": r, "init_scale": s} for r in ratios for s in axes["init_scale"]]
+    columns = {name: np.repeat([point[name] for point in points], 3) for name in neutral}
+    columns["replica"] = np.tile(np.arange(3), len(points))
+    scale, ratio = columns["init_scale"], columns["coupling_ratio"]
+    distance = np.where((scale > 1) & (ratio < 1.1), 28 * np.sqrt(np.maximum(1 - 1 / scale, 0)), 1e-9)
+    exponents = {"long_name": "largest Lyapunov exponent", "symbol": r"\lambda_\mathrm{max}", "units": "1"}
+    distances = {"long_name": "asymptotic distance", "symbol": r"d_\infty", "units": "1"}
+    words = {"flag_values": np.arange(2, dtype=np.int8), "flag_meanings": "no yes", "long_name": "converged"}
+    every = ("network", "step")
+    settled = (np.abs(1 / scale - 1) > 0.15).astype(np.int8)
+    data = {
+        "asymptotic_distance": (every, np.stack([0 * distance, distance], axis=1), distances),
+        "lyapunov": (every, np.stack([0 * scale, np.log(scale) / 3], axis=1), exponents),
+        "converged": (every, np.stack([0 * settled, settled], axis=1), words),
+    }
+    attrs = {"dataset": "none", "samples": 1, "widths": [784, 784]}
+    shard = measured(columns, data, steps=[0, 500], layers={0: (784, 784)}, attrs=attrs)
+    return merge(Layout(axes, points, [0, 1, 2], [0, 500]), [("made", shard)]).assign_attrs(experiment="chaos_map")
+
+
+def number_of(value: float, error: float | None, name: str, symbol: str) -> dict[str, Any]:
+    """An estimate and its error as variables without dimensions."""
+    found = {name: ((), value, {"long_name": name.replace("_", " "), "symbol": symbol, "units": "1"})}
+    return found if error is None else found | {f"{name}_error": ((), error, {"units": "1"})}
+
+
+@pytest.fixture(scope="session")
+def base_fits(base_run: xr.Dataset) -> dict[str, xr.Dataset]:
+    """What the fits of the base run give."""
+    growth = number_of(11.0, 0.1, "growth_constant", "k") | number_of(0.25, 0.002, "intercept", "J^2(0)")
+    growth |= number_of(54.0, 1.0, "edge_epoch", "t_e") | number_of(0.068, 0.001, "edge_epoch_time", r"\tau_e")
+    best = number_of(40.0, 4.0, "optimum_epoch", "t^*") | number_of(0.05, 0.004, "optimum_epoch_time", r"\tau^*")
+    best |= number_of(0.8, 0.05, "optimum_squared_coupling", "J^{*2}")
+    attrs = {"window_flow_time": 3750.0}
+    clock = ("replica", "step")
+    squares = (base_run["coupling"].isel(layer=0) ** 2).mean("replica")
+    constant = squares.diff("step") / squares["epoch_time"].diff("step")
+    constant = constant.reindex(step=base_run["step"])
+    words = {"long_name": "growth of the squared coupling", "symbol": r"dJ^2/d\tau", "units": "1"}
+    balance = xr.Dataset(
+        {
+            "measured_constant": constant.assign_attrs(words),
+            "measured_constant_error": 0.02 * constant,
+            "predicted_constant": (1.01 * constant).assign_attrs(words | {"long_name": "growth from the balance"}),
+            "predicted_constant_error": 0.02 * constant,
+        }
+    ).drop_vars(["flow_time", "epoch", *clock[:1]], errors="ignore")
+    middle = {"long_name": "middle of the interval", "symbol": r"\tau", "units": "1"}
+    balance = balance.assign_coords(middle_epoch_time=("step", balance["epoch_time"].values - 0.00125, middle))
+    edges = xr.Dataset(
+        {
+            "lyapunov_edge": ("control", [1.62, 1.02, 1.0, 1.03, 1.01], {"long_name": "edge"}),
+            "lyapunov_edge_low": ("control", [1.55, 1.0, 0.98, 1.0, 0.99]),
+            "lyapunov_edge_high": ("control", [1.7, 1.05, 1.02, 1.06, 1.04]),
+        }
+    ).assign_coords({name: base_run[name] for name in ("control", "control_name")})
+    return {
+        "weight_growth": xr.Dataset(growth, attrs=attrs),
+        "optimum": xr.Dataset(best, attrs=attrs),
+        "balance": balance,
+        "edges": edges,
+    }

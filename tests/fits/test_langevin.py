@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from made_cubes import grid_cube
-from sgdphases.fits.langevin import SAMPLES, langevin
+from sgdphases.fits.langevin import langevin
 
 STEPS = np.array([0, 1, 10, 30, 80, 300, 900, 5000])
 DIMS = ("learning_rate", "replica", "step")
@@ -10,15 +10,15 @@ REPLICAS, LEVELS = 200, 4
 SAMPLES_SEEN = 3600
 
 
-def made(*, coulomb=1.0, noise=1.0, peclet=0.0, speed=1e-3, seed=0):
-    """Levels that follow the equation, and predictions from 128 samples; `coulomb` and `noise` spoil what they do."""
+def made(*, coulomb=1.0, noise=1.0, peclet=0.0, speed=1e-3, seed=0, predictors=128):
+    """Levels that follow the equation, predictions from `predictors` samples; `coulomb`, `noise` spoil what they do."""
     random = np.random.default_rng(seed)
     rate = np.array([0.5, 2.0])
     shape = (2, REPLICAS, len(STEPS), LEVELS)
     grown = (rate[:, None] * np.diff(STEPS))[:, None, :, None]
     true = random.uniform(0.5, 1.5, shape) * speed
     strength = random.uniform(0.5, 1.5, shape) * 1e-5
-    predicted = true + np.sqrt(strength / SAMPLES) * random.standard_normal(shape)
+    predicted = true + np.sqrt(strength / predictors) * random.standard_normal(shape)
     variance = (rate / 4)[:, None, None, None] * strength[:, :, :-1] * grown
     moves = coulomb * true[:, :, :-1] * grown + noise * np.sqrt(variance) * random.standard_normal(variance.shape)
     levels = np.concatenate([np.zeros((2, REPLICAS, 1, LEVELS)), np.cumsum(moves, axis=2)], axis=2)
@@ -29,11 +29,13 @@ def made(*, coulomb=1.0, noise=1.0, peclet=0.0, speed=1e-3, seed=0):
         "noise": ((*DIMS, "mode"), strength),
         "peclet": (DIMS, np.full((2, REPLICAS, len(STEPS)), peclet)),
     }
-    return grid_cube(variables, axes={"learning_rate": rate}, steps=STEPS, samples=SAMPLES_SEEN)
+    attrs = {"samples": SAMPLES_SEEN, "feature_samples": predictors}
+    return grid_cube(variables, axes={"learning_rate": rate}, steps=STEPS, **attrs)
 
 
-def test_levels_that_obey_the_equation_give_ratios_of_one():
-    found = langevin(made())
+@pytest.mark.parametrize("predictors", [32, 128])
+def test_levels_that_obey_the_equation_give_ratios_of_one(predictors):
+    found = langevin(made(predictors=predictors))
     for name in ("velocity_ratio", "noise_ratio"):
         known = np.isfinite(found[name].values)
         pull = ((found[name] - 1) / found[f"{name}_error"]).values[known]

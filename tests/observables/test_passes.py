@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from sgdphases.ensemble import passes
 from sgdphases.ensemble.buffers import LANE
-from sgdphases.observables import passes
-from sgdphases.observables.passes import Stack, evaluate, output_gradient, prepared
+from sgdphases.ensemble.passes import Stack, evaluate, output_gradient, prepared
 
 LOSSES = ("half_squared_error", "squared_error", "mean_squared_error", "cross_entropy")
 

@@ -20,7 +20,8 @@ def test_flags_are_cf_attributes() -> None:
     assert row.attributes["flag_values"].tolist() == [0, 1]
     assert row.attributes["flag_values"].dtype == row.dtype == np.int8
     assert row.attributes["flag_meanings"] == "repulsion_wins drift_wins"
-    assert row.missing == -1
+    assert row.missing == row.attributes["_FillValue"] == -1
+    assert row.attributes["_FillValue"].dtype == np.int8
     assert np.isnan(OBSERVABLES["overlap"].missing)
     assert OBSERVABLES["overlap"].attributes == {
         "long_name": "overlap of initial and present features",

@@ -6,8 +6,7 @@ Reference values: own earlier code, 10 seeds, mean and standard deviation over s
 import numpy as np
 import pytest
 
-from sgdphases.datasets.loading import load_tasks
-from sgdphases.ensemble.shard import Shard
+from made_shards import paper_shard, tasks_of
 from sgdphases.ensemble.trainer import train
 
 SEEDS = 10
@@ -16,22 +15,11 @@ CORNERS = {"ferro": (1 / 8, 1 / 32), "hot": (1 / 8, 64.0), "spin_glass": (256.0,
 
 
 @pytest.fixture(scope="module")
-def corners(tmp_path_factory):
+def corners():
     """Per corner: training loss, gradient norm, overlap and growth of the spread, one value per seed."""
     seeds = list(range(SEEDS)) * len(CORNERS)
-    value = {
-        "dataset": {"name": "teacher_student", "samples": 4000},
-        "network": {
-            "widths": [3, 32, 16, 1],
-            "activation": "tanh",
-            "bias": [False] * 3,
-            "trained": [False, True, False],
-        },
-        "batch_size": 4,
-        "steps": STEPS,
-        "record_steps": [0, STEPS],
-        "running": ["epoch_train_loss", "epoch_gradient_norm"],
-        "networks": {
+    shard = paper_shard(
+        {
             "learning_rate": [4 * temperature for _, temperature in CORNERS.values() for _ in range(SEEDS)],
             "init_scale": [scale for scale, _ in CORNERS.values() for _ in range(SEEDS)],
             "seed_task": seeds,
@@ -39,16 +27,10 @@ def corners(tmp_path_factory):
             "seed_order": seeds,
             "seed_noise": seeds,
         },
-    }
-    shard = Shard.from_dict(value)
-    tasks = load_tasks(
-        shard.dataset,
-        widths=shard.network.widths,
-        trained=shard.network.trained,
-        activation="tanh",
-        seeds=range(SEEDS),
-        directory=tmp_path_factory.mktemp("data"),
+        steps=STEPS,
+        running=["epoch_train_loss", "epoch_gradient_norm"],
     )
+    tasks = tasks_of(shard)
     records = []
     train(shard, tasks, device="cpu", on_record=records.append)
     found = {}

@@ -18,7 +18,7 @@ def layout_of(axes, replicas, fixed):
         point = {name: QUANTITIES[name].default for name in HYPERPARAMETERS} | fixed
         point |= {name: QUANTITIES[name].typed(value) for name, value in zip(axes, values, strict=True)}
         points.append(point)
-    return Layout(axes=axes, points=points, replicas=list(range(replicas)), steps=STEPS)
+    return Layout(axes=axes, points=points, replicas=list(range(replicas)), times=STEPS)
 
 
 def number_of(point, replica):
@@ -33,7 +33,7 @@ def shard_of(pairs, extra=()):
     variables = {
         "value": (("network", "step"), numbers[:, None] + np.arange(3), {"long_name": "value", "units": "1"}),
         "levels": (("network", "step", "mode"), np.ones((len(pairs), 3, 4)), {}),
-        "flag": (("network", "step"), np.ones((len(pairs), 3), dtype=np.int8), {}),
+        "flag": (("network", "step"), np.tile(np.int8([1, 0, -1]), (len(pairs), 1)), {"_FillValue": np.int8(-1)}),
     }
     variables |= dict.fromkeys(extra, variables["value"])
     return cube.measured(
@@ -70,6 +70,14 @@ def test_coordinates_stand_on_the_axes_along_which_they_change():
     assert merged["flow_time"].sel(learning_rate=0.2, step=10) == 2
 
 
+def test_without_samples_there_is_no_epoch():
+    shard = shard_of(PAIRS)
+    del shard.attrs["samples"]
+    merged = cube.merge(LAYOUT, [("all", shard)])
+    assert "epoch" not in merged.coords
+    assert merged["flow_time"].sel(learning_rate=0.2, step=10) == 2
+
+
 def test_axis_with_one_value_is_a_scalar():
     layout = layout_of({"learning_rate": [0.1], "init_scale": [1.0, 2.0]}, 1, {"batch_size": 4})
     merged = cube.merge(layout, [("all", shard_of([(point, 0) for point in layout.points]))])
@@ -81,7 +89,7 @@ def test_temperature_axis_puts_the_learning_rate_on_both():
     axes = {"batch_size": [2, 4], "temperature": [0.1, 0.2]}
     base = layout_of({"batch_size": [2, 4]}, 1, {"learning_rate": 1.0})
     points = [p | {"learning_rate": t * p["batch_size"]} for p in base.points for t in axes["temperature"]]
-    layout = Layout(axes=axes, points=points, replicas=[0], steps=STEPS)
+    layout = Layout(axes=axes, points=points, replicas=[0], times=STEPS)
     merged = cube.merge(layout, [("all", shard_of([(point, 0) for point in points]))])
     assert merged["learning_rate"].dims == ("batch_size", "temperature")
     assert merged["temperature"].dims == ("temperature",)
@@ -89,7 +97,7 @@ def test_temperature_axis_puts_the_learning_rate_on_both():
 
 def test_star_of_points_merges_on_point():
     points = [LAYOUT.points[0], LAYOUT.points[4]]
-    layout = Layout(axes={"point": [0, 1]}, points=points, replicas=[0], steps=STEPS)
+    layout = Layout(axes={"point": [0, 1]}, points=points, replicas=[0], times=STEPS)
     merged = cube.merge(layout, [("all", shard_of([(points[1], 0), (points[0], 0)]))])
     assert merged["value"].dims == ("point", "replica", "step")
     assert merged["learning_rate"].dims == ("point",)
@@ -117,6 +125,15 @@ def test_write_and_read_are_inverse(tmp_path):
     cube.write(merged, tmp_path / "cube.nc")
     xr.testing.assert_identical(cube.read(tmp_path / "cube.nc").drop_attrs(deep=False), merged.drop_attrs(deep=False))
     assert cube.read(tmp_path / "cube.nc").attrs["Conventions"] == "CF-1.11"
+
+
+def test_a_flag_without_a_value_is_missing_to_others_and_a_whole_number_here(tmp_path):
+    cube.write(cube.merge(LAYOUT, [("all", shard_of(PAIRS))]), tmp_path / "cube.nc")
+    ours = cube.read(tmp_path / "cube.nc")["flag"]
+    assert (ours.dtype, ours.isel(step=2).values.max()) == (np.int8, cube.NO_VALUE)
+    with xr.open_dataset(tmp_path / "cube.nc") as theirs:
+        assert theirs["flag"].isel(step=2).isnull().all()
+        assert float(theirs["flag"].isel(learning_rate=0, init_scale=0, replica=0).mean()) == 0.5
 
 
 def test_same_content_same_bytes(tmp_path):

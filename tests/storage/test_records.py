@@ -44,14 +44,29 @@ def test_round_trip(tmp_path):
 
 def test_layout(tmp_path):
     with netCDF4.Dataset(write(tmp_path / "r.nc")) as file:
-        assert file.variables["weights_1"].dimensions == ("record", "network", "out_1", "in_1")
-        assert file.variables["bias_2"].dimensions == ("record", "network", "out_2")
+        assert file.variables["weights_1"].dimensions == ("weight_record", "network", "out_1", "in_1")
+        assert file.variables["bias_2"].dimensions == ("weight_record", "network", "out_2")
         assert file.variables["epoch_train_loss"].dimensions == ("record", "network")
         filters = file.variables["weights_1"].filters()
         assert filters["fletcher32"]
         assert not filters["zlib"]
         assert file.complete == 1
         assert json.loads(file.shard) == SHARD
+
+
+def test_weights_may_be_fewer_than_records(tmp_path):
+    sparse = [arrays(0), {"epoch_train_loss": arrays(1)["epoch_train_loss"]}, arrays(2)]
+    layers = [{**record, "coupling": np.full((2, 3), number)} for number, record in enumerate(sparse)]
+    shard = SHARD | {"weight_steps": [0, 9]}
+    write_records(tmp_path / "r.nc", shard, layers, np.array([-1, -1]))
+    with open_records(tmp_path / "r.nc") as records:
+        assert records.weight_steps.tolist() == [0, 9]
+        assert np.array_equal(records.weights(1, 1), arrays(2)["weights_1"])
+        assert records.scalar("epoch_train_loss").shape == (3, 2)
+        assert records.scalar("coupling").shape == (3, 2, 3)
+        assert set(records.scalars) == {"epoch_train_loss", "coupling"}
+    with pytest.raises(ValueError, match="2 weights_1 for 3 record steps"):
+        write_records(tmp_path / "s.nc", SHARD, sparse, np.array([-1, -1]))
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path):

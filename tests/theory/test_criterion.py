@@ -56,9 +56,8 @@ def published_by_hand(drift, v, *, ratio, scale, temperature):
 def test_published_inequality(seed, temperature, scale, size):
     rng = np.random.default_rng(seed)
     drift, v = rng.normal(size=size), rng.normal(size=(size, size))
-    passes = criterion.published_criterion(
-        drift, v, rows=size, fan_in=3 * size, init_scale=scale, temperature=temperature
-    )
+    width = criterion.initial_spectrum_width(size, 3 * size, scale)
+    passes = criterion.published_criterion(drift, v, width=width, temperature=temperature)
     assert passes == published_by_hand(drift, v, ratio=3, scale=scale, temperature=temperature)
 
 
@@ -66,30 +65,26 @@ def test_published_inequality(seed, temperature, scale, size):
 @given(st.integers(0, 10**6), st.floats(0.2, 5))
 def test_criterion_temperature_is_where_the_corrected_criterion_flips(seed, scale):
     rng = np.random.default_rng(seed)
-    sizes = {"rows": 6, "fan_in": 12, "init_scale": scale}
+    width = criterion.initial_spectrum_width(6, 12, scale)
     drift, v = rng.normal(size=6), rng.uniform(0.1, 1, size=(6, 6))
-    critical = criterion.criterion_temperature(drift, v, **sizes)
-    assert criterion.corrected_criterion(drift, v, temperature=critical * 0.999, **sizes)
-    assert not criterion.corrected_criterion(drift, v, temperature=critical * 1.001, **sizes)
+    critical = criterion.criterion_temperature(drift, v, width=width)
+    assert criterion.corrected_criterion(drift, v, temperature=critical * 0.999, width=width)
+    assert not criterion.corrected_criterion(drift, v, temperature=critical * 1.001, width=width)
 
 
 def test_batches_of_networks_and_temperatures():
     rng = np.random.default_rng(9)
     drift, v = rng.normal(size=(4, 3, 5)), rng.uniform(size=(4, 3, 5, 5))
     temperature = np.geomspace(0.01, 10, 3)
-    both = criterion.corrected_criterion(drift, v, rows=5, fan_in=8, init_scale=1.0, temperature=temperature)
+    both = criterion.corrected_criterion(drift, v, width=3.0, temperature=temperature)
     assert both.shape == (4, 3)
-    single = criterion.corrected_criterion(
-        drift[2, 1], v[2, 1], rows=5, fan_in=8, init_scale=1.0, temperature=temperature[1]
-    )
+    single = criterion.corrected_criterion(drift[2, 1], v[2, 1], width=3.0, temperature=temperature[1])
     assert both[2, 1] == single
 
 
 def test_a_network_at_rest_passes_and_one_level_has_no_gap():
-    assert criterion.corrected_criterion(
-        np.zeros(3), np.zeros((3, 3)), rows=3, fan_in=3, init_scale=1.0, temperature=1.0
-    )
-    assert np.isnan(criterion.criterion_temperature(np.zeros(3), np.zeros((3, 3)), rows=3, fan_in=3, init_scale=1.0))
+    assert criterion.corrected_criterion(np.zeros(3), np.zeros((3, 3)), width=4.0, temperature=1.0)
+    assert np.isnan(criterion.criterion_temperature(np.zeros(3), np.zeros((3, 3)), width=4.0))
     with pytest.raises(ValueError, match="two levels"):
         criterion.repulsion(np.ones((1, 1)))
 
@@ -124,11 +119,11 @@ def test_corrected_criterion_does_not_depend_on_the_basis_and_the_published_one_
         turned = turn @ drives @ turn.T
         vectors = np.linalg.eigh(turn @ weights @ weights.T @ turn.T)[1][:, ::-1]
         drift, diffusion = dyson.eigenbasis_moments(turned, vectors)
-        sizes = {"rows": 6, "fan_in": 12, "init_scale": 1.0}
-        corrected.append(criterion.criterion_temperature(np.diag(drift), diffusion, **sizes))
+        width = criterion.initial_spectrum_width(6, 12, 1.0)
+        corrected.append(criterion.criterion_temperature(np.diag(drift), diffusion, width=width))
         drift, diffusion = dyson.published_eigenbasis_moments(turned, vectors)
         published.append(
-            criterion.published_criterion(np.diag(drift), diffusion, temperature=2 * corrected[-1], **sizes)
+            criterion.published_criterion(np.diag(drift), diffusion, temperature=2 * corrected[-1], width=width)
         )
     np.testing.assert_allclose(corrected, corrected[0], rtol=1e-9)
     assert 0 < np.mean(published) < 1

@@ -23,6 +23,11 @@ def test_addresses(tmp_path, monkeypatch):
 def test_no_password_is_shown():
     assert address.shown("postgresql://me:secret@host/db") == "postgresql://***@host/db"
     assert address.shown("sqlite:////a/b@c.db") == "sqlite:////a/b@c.db"
+    assert (
+        address.shown("http://me:s@e/cret@host:1/x is down, as is h://u@i")
+        == "http://***@host:1/x is down, as is h://***@i"
+    )
+    assert address.shown(ValueError("no h://me:secret@host")) == "no h://***@host"
 
 
 @pytest.mark.parametrize("uri", ["sqlite", "http://127.0.0.1:9/none"])

@@ -105,10 +105,13 @@ def test_a_missing_spool_is_left_out(tmp_path, caplog):
 
 def test_the_parent_spans_its_jobs():
     jobs = [
-        Run(kind=JOB, experiment=name, key=str(k), name="", start=10 + k, end=20 + k) for name in "ab" for k in (0, 5)
+        Run(kind=JOB, experiment=name, key=str(k), name="", start=10 + k, end=20 + k, datasets={name: ("d", "here")})
+        for name in "ab"
+        for k in (0, 5)
     ]
     parent = overview("a", jobs, start=3, tags={"x": "y"})
     assert (parent.start, parent.end, parent.tags, parent.name) == (10, 25, {"x": "y"}, "a")
+    assert parent.datasets == {"a": ("d", "here")}
     assert (overview("c", jobs, start=3).start, overview("c", jobs, start=3).end) == (3, 3)
 
 

@@ -115,8 +115,9 @@ def test_a_run_is_stored_as_it_was(uri, tmp_path):
         "mlflow.source.name": "sgdphases.steps.train", store.IDENTITY: run.identity,
     }  # fmt: skip
     assert wanted.items() <= one.data.tags.items()
-    data = one.inputs.dataset_inputs[0].dataset
-    assert (data.name, data.digest, data.source) == ("digits", "d" * 36, "sklearn")
+    for (known,) in (one.inputs.dataset_inputs, parent.inputs.dataset_inputs):
+        data = known.dataset
+        assert (data.name, data.digest, data.source) == ("digits", "d" * 36, "sklearn")
     client = MlflowClient(tracking_uri=uri)
     history = client.get_metric_history(one.info.run_id, "train_loss")
     assert [(m.step, m.timestamp, m.value) for m in history] == [(k, 10_000 + k, k / 7) for k in range(5)]
@@ -248,12 +249,21 @@ def test_a_locked_store_costs_a_warning(uri, monkeypatch, caplog):
     assert store.write(toy(job()), uri).complete
 
 
-@pytest.mark.parametrize("broken", ["http://127.0.0.1:9", "sqlite:////proc/none/mlflow.db", "nothing://here"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "http://127.0.0.1:9",
+        "http://me:secret@127.0.0.1:9",
+        "sqlite:////proc/none/mlflow.db",
+        "nothing://me:secret@here",
+    ],
+)
 def test_a_store_that_is_down_costs_a_warning(broken, caplog, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with caplog.at_level(logging.WARNING):
         assert store.write(toy(job()), broken) == store.Report(False)
     assert "wait for the next replay" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_a_damaged_store_costs_a_warning(uri, caplog):

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 TOY = "tests/workflow/cards/toy.yaml"
 CODE = "\nCONSTANT = 1\n"
+ROW = '_ENTRIES = (\n    Entry("new", "new pictures", "MIT", "sgdphases.datasets.images:new"),\n'
 AFTER_FITS = {"grade", "ledger", "draw", "track"}
 
 
@@ -31,6 +32,11 @@ def test_run_leaves_cube_claims_figures_and_runs(finished):
     with sqlite3.connect(results / "tracking" / "mlflow.db") as store:
         assert store.execute("select count(*) from runs").fetchone()[0] > 4
         assert {row[0] for row in store.execute("select distinct status from runs")} == {"FINISHED"}
+        known = store.execute(
+            "select t.value, d.name from tags t join inputs i on i.destination_id = t.run_uuid"
+            " join datasets d on d.dataset_uuid = i.source_id where t.key = 'kind'"
+        ).fetchall()
+    assert sorted(known) == [("experiment", "teacher_student"), *[("job", "teacher_student")] * 2]
 
 
 def test_every_rule_has_a_log_and_a_benchmark(finished):
@@ -54,6 +60,8 @@ def test_nothing_to_do_a_second_time(finished):
         ("src/sgdphases/ensemble/sgd.py", "", "\n# a comment\n", set()),
         (TOY, "steps: 200", "steps: 200  # a comment", set()),
         ("src/sgdphases/steps/track.py", "", CODE, set()),
+        ("src/sgdphases/datasets/registry.py", "_ENTRIES = (\n", ROW, set()),
+        ("src/sgdphases/datasets/images.py", "", CODE, set()),  # the toy has a teacher
     ],
 )
 def test_edit_plans_only_what_it_can_change(finished, name, old, new, allowed):
@@ -105,6 +113,7 @@ def test_one_more_value_on_a_job_axis_trains_only_the_new_shard(finished):
     [
         "device=cpu",
         "data={mirrors: [file:///nowhere]}",
+        "data={directory: elsewhere}",
         "tracking={uri: 'sqlite:///elsewhere.db'}",
     ],
 )

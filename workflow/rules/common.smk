@@ -34,6 +34,14 @@ def manifest_of(wildcards):
     return PROJECT.manifest(wildcards.experiment)
 
 
+def train_code_of(wildcards):
+    return PROJECT.code("train", wildcards.experiment)
+
+
+def measure_code_of(wildcards):
+    return PROJECT.code("measure", wildcards.experiment)
+
+
 def threads_of(wildcards):
     return PROJECT.threads(wildcards.experiment)
 

@@ -3,7 +3,7 @@
 
 rule download:
     output:
-        f"{DATA}/{{dataset}}.json",
+        "results/datasets/{dataset}.json",
     log:
         text="results/logs/download-{dataset}.log",
         spool="results/logs/download-{dataset}.jsonl",
@@ -13,7 +13,7 @@ rule download:
     conda:
         "../../envs/python.yaml"
     params:
-        directory=subpath(output[0], parent=True),
+        directory=DATA,
         mirrors=[
             word
             for mirror in PROJECT.config.data.mirrors

@@ -32,15 +32,15 @@ rule train:
         "../../envs/python.yaml"
     threads: threads_of
     resources:
-        # Not parameters: where a shard trains and how often it saves are no reasons to train it again.
+        # Not parameters: where data are, where a shard trains and how often it saves are no reasons to train it again.
+        data=DATA,
         device=PROJECT.config.device,
         checkpoint_seconds=checkpoint_seconds_of,
     params:
-        code=fingerprint("train"),
-        data=subpath(input.data, parent=True),
+        code=train_code_of,
     shell:
-        "python -m sgdphases.steps.train --shard {input.shard} --records {output} --data {params.data}"
-        " --checkpoints results/{wildcards.experiment}/checkpoints/{wildcards.shard}-{params.code}"
+        "python -m sgdphases.steps.train --shard {input.shard} --records {output} --data {resources.data}"
+        " --manifest {input.data} --checkpoints results/{wildcards.experiment}/checkpoints/{wildcards.shard}-{params.code}"
         " --threads {threads} --device {resources.device}"
         " --checkpoint-seconds {resources.checkpoint_seconds} --spool {log.spool} 2> {log.text}"
 
@@ -59,14 +59,15 @@ rule measure:
     conda:
         "../../envs/python.yaml"
     threads: threads_of
+    resources:
+        data=DATA,
     params:
-        code=fingerprint("measure"),
+        code=measure_code_of,
         card=card_of,
         observables=measures_of,
-        data=subpath(input.data, parent=True),
     shell:
         "python -m sgdphases.steps.measure --records {input.records} --card {params.card} --measured {output}"
-        " --data {params.data} --threads {threads} --spool {log.spool} 2> {log.text}"
+        " --data {resources.data} --threads {threads} --spool {log.spool} 2> {log.text}"
 
 
 rule merge:

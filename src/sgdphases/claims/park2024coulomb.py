@@ -1,4 +1,4 @@
-"""What arXiv 2407.16427 says (C. Park, B. Lucini, G. Aarts, 2024): levels of two solvable models as a Coulomb gas.
+"""What arXiv 2407.16427 says (G. Aarts, B. Lucini, C. Park, 2024): levels of two solvable models as a Coulomb gas.
 
 Expected values and tolerances stand as they were written down before the runs.
 """
@@ -8,7 +8,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from sgdphases.claims.claim import Claim, Fits, Measurement, Needs, NotReached, Row, Statement, Tolerance, graded
+from sgdphases.claims.claim import Claim, Fits, Measurement, Needs, NotReached, Statement, Tolerance
 from sgdphases.claims.readings import Measure, remarked
 from sgdphases.theory.coulomb_gas import lattice_kernel, teacher_student_spacing_slope
 
@@ -28,20 +28,6 @@ KERNEL = tuple(np.unique(lattice_kernel(10, 2.0).round(9)).tolist())
 
 MACHINE_SLOPES = {16: (2.18, 2.32, 2.34, 2.17), 64: (2.37, 2.55, 2.48, 2.35)}
 """Mean spacing over its unit by batch size, pairs by ascending kernel."""
-
-
-def rows(paper: str, cube: xr.Dataset, fits: Fits) -> list[Row]:
-    """Hold every claim of the paper against one experiment.
-
-    Args:
-        paper: Citation key of the card.
-        cube: The experiment's cube.
-        fits: Its fits by name.
-
-    Returns:
-        Rows of claims.csv.
-    """
-    return graded(statements(), paper, cube, fits)
 
 
 def statements() -> list[Statement]:

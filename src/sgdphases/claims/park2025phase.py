@@ -7,11 +7,9 @@ that need no training stand in `park2025start`.
 
 import math
 
-import xarray as xr
-
 from sgdphases.claims import dyson_readings as readings
 from sgdphases.claims import park2025start
-from sgdphases.claims.claim import Claim, Fits, Needs, Row, Statement, Tolerance, graded, listed, single
+from sgdphases.claims.claim import Claim, Needs, Statement, Tolerance, listed, single
 from sgdphases.claims.readings import averaged, fitted, remarked
 from sgdphases.theory import published
 
@@ -26,20 +24,6 @@ CORNER = {"temperature": (COLDEST,), "init_scale": (NARROWEST,)}
 EARLY, MILLION, FULL = 10**5, 10**6, 10**8
 
 UNCROSSED = "the share that passes does not fall through the level on the grid"
-
-
-def rows(paper: str, cube: xr.Dataset, fits: Fits) -> list[Row]:
-    """Hold every claim of the paper against one experiment.
-
-    Args:
-        paper: Citation key of the card.
-        cube: The experiment's cube.
-        fits: Its fits by name.
-
-    Returns:
-        Rows of claims.csv.
-    """
-    return graded(statements(), paper, cube, fits)
 
 
 def statements() -> list[Statement]:

@@ -19,8 +19,8 @@ def digits(parameters: Mapping[str, Any], *, seed: int) -> Task:
     The split is fixed: every fifth image of each class, in the order of the file, is a test image.
 
     Args:
-        parameters: `targets`, `samples`, `subset`.
-        seed: Task seed; used by a seeded subset only.
+        parameters: `targets`, `samples`, `subset`, `validation`, `label_noise`.
+        seed: Task seed; used by a seeded subset, a validation set and label noise only.
 
     Returns:
         The task, float32.
@@ -37,8 +37,8 @@ def fashion_mnist(parameters: Mapping[str, Any], *, seed: int, directory: Path) 
     """Fashion-MNIST as torchvision reads it, 28x28 = 784 grey levels 0..255 divided by 255.
 
     Args:
-        parameters: `targets`, `samples`, `subset`.
-        seed: Task seed; used by a seeded subset only.
+        parameters: `targets`, `samples`, `subset`, `validation`, `label_noise`.
+        seed: Task seed; used by a seeded subset, a validation set and label noise only.
         directory: The folder that `prepare.make_ready` filled.
 
     Returns:
@@ -104,6 +104,27 @@ def stratified(labels: np.ndarray, samples: int | None, seed: int | None) -> np.
     return np.sort(chosen)
 
 
+def shuffled_labels(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Permute the labels of a random share of the samples among themselves, so that class sizes stay.
+
+    A larger share contains a smaller one's samples.
+
+    Args:
+        labels: Array (samples,) of class numbers.
+        share: Share of the samples, in [0, 1).
+        seed: Task seed.
+
+    Returns:
+        The labels with that share permuted, and which samples were in it (some keep their label by chance).
+    """
+    numbers = stream(seed, "label_noise")
+    chosen = np.zeros(len(labels), dtype=bool)
+    chosen[numbers.permutation(len(labels))[: round(share * len(labels))]] = True
+    mixed = labels.copy()
+    mixed[chosen] = numbers.permutation(labels[chosen])
+    return mixed, chosen
+
+
 def _images_task(
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
@@ -111,9 +132,33 @@ def _images_task(
     seed: int,
 ) -> Task:
     """Choose the training images and bring all to float32 in [0, 1] (bytes are divided by 255)."""
-    chosen = stratified(train[1], parameters["samples"], seed if parameters["subset"] == "seeded" else None)
-    arrays = []
-    for images, labels in ((train[0][chosen], train[1][chosen]), test):
-        scale = np.float32(255 if images.dtype == np.uint8 else 1)
-        arrays += [images.astype(np.float32) / scale, encode(labels, CLASSES, parameters["targets"], np.float32)]
-    return Task(*arrays)
+    # First the validation images are taken away, then `samples` are chosen from the rest, then labels are shuffled.
+    images, labels = train
+    held = _held_out(len(labels), parameters.get("validation"), seed)
+    rest = np.flatnonzero(~held)
+    chosen = rest[stratified(labels[rest], parameters["samples"], seed if parameters["subset"] == "seeded" else None)]
+    learned, shuffled = labels[chosen], None
+    if parameters.get("label_noise") is not None:
+        learned, shuffled = shuffled_labels(learned, parameters["label_noise"], seed)
+    parts = [(images[chosen], learned), test, (images[held], labels[held])]
+    arrays = [array for part in parts for array in _numbers(*part, parameters["targets"])]
+    return Task(*arrays[:4], **_validation(*arrays[4:]), shuffled=shuffled)
+
+
+def _held_out(images: int, validation: int | None, seed: int) -> np.ndarray:
+    """Which images are held out for validation, (images,)."""
+    held = np.zeros(images, dtype=bool)
+    if validation is not None:
+        if validation >= images:
+            raise ValueError(f"validation is {validation}, but there are only {images} training images")
+        held[stream(seed, "validation").permutation(images)[:validation]] = True
+    return held
+
+
+def _numbers(images: np.ndarray, labels: np.ndarray, targets: str) -> tuple[np.ndarray, np.ndarray]:
+    scale = np.float32(255 if images.dtype == np.uint8 else 1)
+    return images.astype(np.float32) / scale, encode(labels, CLASSES, targets, np.float32)
+
+
+def _validation(inputs: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
+    return {"validation_inputs": inputs, "validation_targets": targets} if len(inputs) else {}

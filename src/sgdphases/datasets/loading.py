@@ -1,13 +1,14 @@
 """From what a card says to the arrays of a network's task."""
 
+import importlib
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sgdphases.datasets.images import digits, fashion_mnist
-from sgdphases.datasets.registry import depends_on_seed, resolve
-from sgdphases.datasets.synthetic import gaussian_mixture, layer_matrix, linear_teacher, scalar_field, teacher_student
+from sgdphases.datasets.registry import depends_on_seed, find, resolve
+from sgdphases.datasets.synthetic import layer_matrix
 from sgdphases.datasets.task import Task
 
 
@@ -40,7 +41,8 @@ def load(
     """
     if len(trained) != len(widths) - 1:
         raise ValueError(f"trained has {len(trained)} entries for {len(widths) - 1} layers")
-    task = _arrays(dataset, widths=widths, trained=trained, activation=activation, seed=seed, directory=directory)
+    known = {"widths": widths, "trained": trained, "activation": activation, "seed": seed, "directory": Path(directory)}
+    task = _arrays(dataset, known)
     _check_widths(task, dataset["name"], widths)
     return replace(task, frozen=_frozen(seed, widths, trained))
 
@@ -75,32 +77,13 @@ def load_tasks(
     return {seed: replace(common, frozen=_frozen(seed, widths, trained)) for seed in seeds}
 
 
-def _arrays(
-    dataset: Mapping[str, Any],
-    *,
-    widths: Sequence[int],
-    trained: Sequence[bool],
-    activation: str,
-    seed: int,
-    directory: str | Path,
-) -> Task:
-    """Call the data set's own function."""
+def _arrays(dataset: Mapping[str, Any], known: Mapping[str, Any]) -> Task:
+    """Call the data set's own loader, with those of the known things that it asks for by name."""
     parameters = resolve(dataset)
-    match dataset["name"]:
-        case "teacher_student":
-            return teacher_student(parameters, widths=widths, trained=trained, activation=activation, seed=seed)
-        case "linear_teacher":
-            return linear_teacher(parameters, widths=widths, seed=seed)
-        case "scalar_field":
-            return scalar_field(parameters)
-        case "gaussian_mixture":
-            return gaussian_mixture(parameters, seed=seed)
-        case "digits":
-            return digits(parameters, seed=seed)
-        case "fashion_mnist":
-            return fashion_mnist(parameters, seed=seed, directory=Path(directory))
-        case name:
-            raise ValueError(f"dataset {name} is registered but has no loader")
+    module, function = find(dataset["name"]).loader.split(":")
+    loader = getattr(importlib.import_module(module), function)
+    wanted = [name for name in inspect.signature(loader).parameters if name != "parameters"]
+    return loader(parameters, **{name: known[name] for name in wanted})
 
 
 def _frozen(seed: int, widths: Sequence[int], trained: Sequence[bool]) -> dict[int, Any]:

@@ -31,6 +31,8 @@ class Entry:
         name: The word in an experiment card, and the name of the folder under the data directory.
         title: What it is, in one line.
         licence: Under which terms the data come.
+        loader: "package.module:function" that makes the task from the parameters; what it must know beside them
+            (`widths`, `trained`, `activation`, `seed`, `directory`) it names as arguments.
         parameters: What a card may say beside the name.
         seeded: Whether it is drawn anew for each task seed (`depends_on_seed` also knows of seeded subsets).
         folder: The folder of its files on a mirror (`remote.remote_files`); empty where there is nothing to download.
@@ -39,6 +41,7 @@ class Entry:
     name: str
     title: str
     licence: str
+    loader: str
     parameters: dict[str, Parameter] = field(default_factory=dict)
     seeded: bool = True
     folder: str = ""
@@ -50,21 +53,28 @@ _FIXED_IMAGES = {
     "targets": _TARGETS,
     "samples": Parameter(int | None, None, "how many training images, classes in equal shares; all if not given"),
     "subset": Parameter(Literal["fixed", "seeded"], "fixed", "the same training images for all, or drawn by the seed"),
+    "validation": Parameter(
+        int | None, None, "how many training images are held out, drawn by the seed; none if not given"
+    ),
+    "label_noise": Parameter(float | None, None, "share of training labels that are shuffled among themselves"),
 }
 
 # Data sets to come (tiny_imagenet, imagenette, a user's own imagenet folder) take a row here, their files a function
-# in remote.py, their arrays a function in images.py.
+# in remote.py, their arrays a function in a module of their own. What was trained on a data set depends on its row and
+# its loader's module alone (`provenance.fingerprint`): a new row or a new module trains nothing again.
 _ENTRIES = (
     Entry(
         "teacher_student",
         "answers of a random network with the student's architecture to Gaussian inputs, without noise",
         "generated",
+        "sgdphases.datasets.synthetic:teacher_student",
         {"samples": Parameter(int, 4000, _SAMPLES)},
     ),
     Entry(
         "linear_teacher",
         "a multiple of the identity, to be learned by one square linear layer from Gaussian inputs",
         "generated",
+        "sgdphases.datasets.synthetic:linear_teacher",
         {
             "samples": Parameter(int, 8000, _SAMPLES),
             "teacher_scale": Parameter(float, 2.0, "the teacher's singular value"),
@@ -75,6 +85,7 @@ _ENTRIES = (
         "scalar_field",
         "kernel of a free scalar field on a periodic chain, the target of a Gaussian Boltzmann machine",
         "generated",
+        "sgdphases.datasets.synthetic:scalar_field",
         {"sites": Parameter(int, 10, "lattice sites"), "mass": Parameter(float, 2.0, "mass of the field")},
         seeded=False,
     ),
@@ -82,6 +93,7 @@ _ENTRIES = (
         "gaussian_mixture",
         "classes made of Gaussian clusters with random centres",
         "generated",
+        "sgdphases.datasets.synthetic:gaussian_mixture",
         {
             "targets": _TARGETS,
             "samples": Parameter(int, 25600, _SAMPLES),
@@ -95,6 +107,7 @@ _ENTRIES = (
         "digits",
         "handwritten digits, 8x8 grey levels, 1797 images (scikit-learn's copy of UCI optdigits)",
         "CC BY 4.0",
+        "sgdphases.datasets.images:digits",
         dict(_FIXED_IMAGES),
         seeded=False,
     ),
@@ -102,6 +115,7 @@ _ENTRIES = (
         "fashion_mnist",
         "Zalando's articles of clothing, 28x28 grey levels, 60000 training and 10000 test images",
         "MIT",
+        "sgdphases.datasets.images:fashion_mnist",
         dict(_FIXED_IMAGES),
         seeded=False,
         folder="fashion-mnist",
@@ -159,7 +173,8 @@ def depends_on_seed(dataset: Mapping[str, Any]) -> bool:
         True if the arrays change with the seed.
     """
     entry, values = find(dataset["name"]), resolve(dataset)
-    return entry.seeded or (values.get("subset") == "seeded" and values.get("samples") is not None)
+    drawn = values.get("subset") == "seeded" and values.get("samples") is not None
+    return entry.seeded or drawn or any(values.get(word) is not None for word in ("validation", "label_noise"))
 
 
 def _checked(where: str, value: Any, kind: Any) -> Any:

@@ -19,6 +19,9 @@ class Task:
         test_targets: Test targets, in the form of `targets`.
         frozen: The weights of the layers that are not trained, by layer.
         teacher: The teacher's weights of the layers that are trained, by layer; empty where there is no teacher.
+        validation_inputs: Inputs held out from training, (validation samples, inputs); None where there are none.
+        validation_targets: Their targets, in the form of `targets`.
+        shuffled: Which training samples have a label from the shuffled ones, (samples,); None where none has.
     """
 
     inputs: np.ndarray
@@ -27,6 +30,9 @@ class Task:
     test_targets: np.ndarray
     frozen: dict[int, np.ndarray] = field(default_factory=dict)
     teacher: dict[int, np.ndarray] = field(default_factory=dict)
+    validation_inputs: np.ndarray | None = None
+    validation_targets: np.ndarray | None = None
+    shuffled: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for inputs, targets, what in (

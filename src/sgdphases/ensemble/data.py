@@ -40,7 +40,8 @@ class Data:
         samples = {len(task.inputs) for task in chosen}
         if len(samples) != 1:
             raise ValueError(f"tasks of one shard must have equally many samples, not {sorted(samples)}")
-        self.sampler = Sampler(shard.sampler, samples.pop(), shard.batch_size, shard.steps)
+        keep_last = shard.last_batch == "keep"
+        self.sampler = Sampler(shard.sampler, samples.pop(), shard.batch_size, shard.steps, keep_last=keep_last)
         dtype = getattr(torch, shard.dtype)
         features = (_features(network, task, self.lowest, dtype) for task in chosen)
         outputs = network.widths[-1]
@@ -58,7 +59,7 @@ class Data:
                 laid = torch.empty((sets, *table.shape), dtype=table.dtype) if laid is None else laid
                 laid[number] = table
                 continue
-            table = table[: sampler.batches * sampler.batch_size]
+            table = table[sampler.order(0, 0).ravel()]
             table = table.reshape(sampler.batches, sampler.batch_size, -1)
             if sets == 1:
                 return table[:, None].to(device)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sgdphases.ensemble.sgd import kind_of_row
+from sgdphases.ensemble.iteration import groups_by_matrix
+from sgdphases.ensemble.kinds import kind_of_row
 from sgdphases.ensemble.shard import Shard
 
 CACHE = 1_310_720  # bytes that a group may touch per step: what stays in a core's second-level cache of 2 MiB
@@ -86,6 +87,8 @@ def plan(shard: Shard, device: Device, threads: int = 1) -> list[np.ndarray]:
     Returns:
         Places of the networks in the shard, group by group.
     """
+    if shard.update == "iteration":
+        return groups_by_matrix(shard, threads)
     kinds: dict[tuple, list[int]] = {}
     for row in range(len(shard)):
         kinds.setdefault(kind_of_row(shard, row), []).append(row)

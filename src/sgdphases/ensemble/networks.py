@@ -191,7 +191,7 @@ def per_network(value: torch.Tensor | float, like: torch.Tensor) -> torch.Tensor
 
 
 def initial_weights(network: Network, seed: int, layer: int) -> np.ndarray:
-    """Unit Gaussians of one layer divided by the square root of the fan-in; times init_scale they are W_l(0).
+    """Weights of one layer before the first update: what init_scale multiplies where the layer starts from Gaussians.
 
     Args:
         network: The architecture.
@@ -199,7 +199,13 @@ def initial_weights(network: Network, seed: int, layer: int) -> np.ndarray:
         layer: Number of the layer.
 
     Returns:
-        Array (out, in) in float64: the same for every init_scale, so that networks can share it.
+        Array (out, in) in float64: unit Gaussians over the square root of the fan-in, the same for every init_scale, so
+        that networks can share them; or, for glorot_uniform, W_l(0) itself, uniform within +-sqrt(6 / (in + out))
+        (Glorot and Bengio 2010, eq. 16), whatever init_scale.
     """
     out, fan_in = network.shape(layer)
-    return generator(seed, WEIGHTS, layer).standard_normal((out, fan_in)) / math.sqrt(fan_in)
+    numbers = generator(seed, WEIGHTS, layer)
+    if network.init[layer] == "glorot_uniform":
+        edge = math.sqrt(6 / (fan_in + out))
+        return numbers.uniform(-edge, edge, (out, fan_in))
+    return numbers.standard_normal((out, fan_in)) / math.sqrt(fan_in)

@@ -1,6 +1,7 @@
 """Which samples form which batch.
 
-An epoch has floor(samples / batch_size) batches; samples that fill no batch are left out of that epoch.
+An epoch has floor(samples / batch_size) batches, and samples that fill no batch are left out of that epoch; or, where
+the last batch is kept, one more batch with the rest.
 """
 
 import numpy as np
@@ -17,16 +18,23 @@ class Sampler:
         samples: Samples of the data set.
         batch_size: Samples per batch.
         steps: Steps that will be asked for.
+        keep_last: Whether the samples that fill no batch form a smaller one.
+
+    Attributes:
+        batches: Batches of an epoch.
+        rest: Samples of the last batch of an epoch if it is smaller, else 0.
 
     Raises:
         ValueError: If the samples do not fill one batch, or not all steps of one pass.
     """
 
-    def __init__(self, word: str, samples: int, batch_size: int, steps: int) -> None:
+    def __init__(self, word: str, samples: int, batch_size: int, steps: int, *, keep_last: bool = False) -> None:
         self.word = word
         self.samples = samples
         self.batch_size = batch_size
         self.batches = samples // batch_size
+        self.rest = samples % batch_size if keep_last and self.batches and word != "with_replacement" else 0
+        self.batches += self.rest > 0
         if self.batches == 0:
             raise ValueError(f"{samples} samples do not fill one batch of {batch_size}")
         if word == "one_pass" and steps > self.batches:
@@ -45,13 +53,14 @@ class Sampler:
             epoch: Number of the epoch.
 
         Returns:
-            Array (batches, batch_size) of int64.
+            Array (batches, batch_size) of int64; a smaller last batch is filled up with the epoch's first samples.
         """
         used = self.batches * self.batch_size
         if self.word == "reshuffle":
-            numbers = generator(seed, ORDER, epoch).permutation(self.samples)[:used]
+            numbers = generator(seed, ORDER, epoch).permutation(self.samples)
         elif self.word == "with_replacement":
             numbers = generator(seed, ORDER, epoch).integers(self.samples, size=used)
         else:
-            numbers = np.arange(used)
+            numbers = np.arange(self.samples)
+        numbers = np.concatenate([numbers, numbers[: self.batch_size]])[:used]
         return numbers.reshape(self.batches, self.batch_size)

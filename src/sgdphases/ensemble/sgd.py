@@ -1,8 +1,9 @@
-"""Stochastic gradient descent with heavy-ball momentum on a group of multilayer networks.
+"""Stochastic gradient descent with heavy-ball momentum, or Adam, on a group of multilayer networks.
 
 v <- momentum * v - (gradient + weight_decay * w + noise); w <- w + learning_rate * v. Weight decay acts on weights,
-not on biases. Without momentum, decay and noise this is w <- w - learning_rate * gradient, and the learning rate is
-multiplied into the deltas, so that one batched product updates a layer.
+not on biases. Adam (arXiv 1412.6980, algorithm 1) takes its beta_1 from `momentum`. Without momentum, decay and noise
+this is w <- w - learning_rate * gradient, and the learning rate is multiplied into the deltas, so that one batched
+product updates a layer.
 
 Networks too large to lie side by side are stepped alone, with the learning rate and its like as plain numbers.
 
@@ -10,8 +11,7 @@ Every elementwise operation here either rounds once or runs on whole padded buff
 matrix product per network on one thread: so a network's bits do not depend on its neighbours.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,51 +21,19 @@ import torch
 from sgdphases.ensemble.buffers import Buffer, halving_sum
 from sgdphases.ensemble.data import Batches, Data
 from sgdphases.ensemble.groups import Group, finite_rows
+from sgdphases.ensemble.kinds import array_names
+from sgdphases.ensemble.layers import Layer
 from sgdphases.ensemble.losses import gradient_factor, loss_factor, loss_terms, residual_in_place
 from sgdphases.ensemble.networks import activation_operations
 from sgdphases.ensemble.noise import SymmetricNoise
 from sgdphases.ensemble.shard import Shard
 
+SECOND_MOMENT = 0.999
+SMALL = 1e-7
+"""beta_2 and epsilon of Adam, the latter as Keras has it."""
+
+EPOCH_SUMS = {"epoch_train_loss", "epoch_train_accuracy", "epoch_gradient_norm"}
 Operation = Callable[[], Any]  # one piece of a step, with everything it works on; a step is a list of them
-
-
-@dataclass
-class Layer:
-    """One layer of all networks of a group, with the buffers it works in.
-
-    Attributes:
-        number: The layer's number.
-        weights: (rows, out, in); maybe a view of `stored`.
-        stored: The weights as they lie in memory: (rows, out, in), or (rows, in, out) if `turned`.
-        inputs: Its input of the current batch, (rows, batch, in).
-        outputs: Preactivations, then activations; of the last layer outputs, then deltas.
-        slopes: f'(z); None where nothing below needs it or it is 1.
-        deltas: Derivatives by the preactivations, in `outputs` for the last layer.
-        bias: (rows, 1, out), or None.
-        scratch: A gradient, shaped like `stored`; None for frozen layers.
-        turned: Whether `stored` has the inputs before the outputs.
-    """
-
-    number: int
-    weights: torch.Tensor
-    stored: torch.Tensor
-    inputs: torch.Tensor
-    outputs: Buffer
-    deltas: Buffer
-    slopes: Buffer | None = None
-    bias: torch.Tensor | None = None
-    scratch: torch.Tensor | None = None
-    turned: bool = False
-    transposed: torch.Tensor = field(init=False)
-    left: torch.Tensor = field(init=False)
-    right: torch.Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.transposed = self.weights.transpose(1, 2)
-        if self.scratch is None:  # frozen: a copy that stays right
-            self.transposed = self.transposed.contiguous()
-        left, right = (self.inputs, self.deltas.view) if self.turned else (self.deltas.view, self.inputs)
-        self.left, self.right = left.transpose(1, 2), right
 
 
 class GradientGroup(Group):
@@ -96,11 +64,13 @@ class GradientGroup(Group):
         first = shard.select(rows[0]).networks
         self.loss = str(first["loss"][0])
         self.has = {name: bool(first[name][0] != 0) for name in ("momentum", "weight_decay", "noise_scale")}
+        self.adam = shard.update == "adam"
+        self.diffusing = "weight_diffusion" in shard.running
         self.scaled = bool(first["output_scale"][0] != 1)
         self.still = bool(first["learning_rate"][0] == 0) and not any(self.has.values())
-        self.plain = not any(self.has.values())
+        self.plain = not (any(self.has.values()) or self.adam)
         self.data, self.tasks = data, tasks
-        super().__init__(shard, rows, _names(shard, momentum=self.has["momentum"]), device, alone=alone)
+        super().__init__(shard, rows, array_names(shard, momentum=self.has["momentum"]), device, alone=alone)
 
     def build(self) -> None:
         """Allocate the layers' buffers and the constants of the networks."""
@@ -122,10 +92,16 @@ class GradientGroup(Group):
         self.numbers = {name: float(columns[name][0]) for name in self.constants}
         self.single = self.alone and len(self.places) == 1
         self.layers = self._layers()
+        self.last_batch = self._last_batch()
         self.ones = torch.ones((len(self.places), 1, shard.batch_size), dtype=self._dtype, device=self.device)
         self.worst = torch.zeros(len(self.places), dtype=torch.float64, device=self.device)
         self.noise = SymmetricNoise(shard, self.places, self.device) if self.has["noise_scale"] else None
         self.forward = self._forward()
+        output = self.layers[-1].outputs.view
+        self.residual: list[Operation] = [
+            partial(residual_in_place, output, self.batches.targets, self.loss),
+            partial(output.mul_, self.factor),
+        ]
         self.backward, self.quick_backward = self._backward(quick=False), self._backward(quick=True)
         trained = [layer for layer in self.layers if layer.scratch is not None]
         self.quick_updates = {layer.number: self._quick_update(layer) for layer in trained}
@@ -151,29 +127,36 @@ class GradientGroup(Group):
 
     def _turns(self, name: str) -> bool:
         kind, _, layer = name.rpartition("_")
-        return kind in ("weights", "velocity", "gradient") and int(layer) == self.data.lowest
+        return kind in ("weights", "velocity", "square", "gradient") and int(layer) == self.data.lowest
 
     def drop(self) -> None:
         """Let go of buffers and constants."""
         self.layers, self.constants, self.quick_updates = [], {}, {}
-        self.forward, self.backward, self.quick_backward = [], [], []
+        self.forward, self.residual, self.backward, self.quick_backward = [], [], [], []
         self.batches = self.noise = None
 
     def window(self, start: int, stop: int, *, accumulate: bool) -> None:
         """Do the updates start .. stop - 1 without looking."""
         self.batches.prepare(start, stop)
         self.worst.zero_()
-        running = self.shard.running if accumulate else ()
-        self.summing = "epoch_gradient_norm" in running
-        observed = "epoch_train_loss" in running or self.shard.bound is not None
-        backward = self.backward if self.summing or not self.plain else self.quick_backward
-        fetch, forward = self.batches.fetch, self.forward
+        sums = set(self.shard.running) & EPOCH_SUMS if accumulate else set()
+        self.summing = "epoch_gradient_norm" in sums
+        observed = sums - {"epoch_gradient_norm"} or self.shard.bound is not None
+        slow = self.summing or self.diffusing or not self.plain
+        backward = self.backward if slow else self.quick_backward
+        fetch, forward, residual = self.batches.fetch, self.forward, self.residual
+        rest, batches = self.data.sampler.rest, self.data.sampler.batches
         for self.step in range(start, stop):
             fetch(self.step)
+            self.smaller = rest > 0 and self.step % batches == batches - 1
             for operation in forward:
                 operation()
             if observed:
-                self._observe(wanted="epoch_train_loss" in running)
+                self._observe(sums)
+            for operation in residual:
+                operation()
+            if self.smaller:
+                self.layers[-1].outputs.view.mul_(self.last_batch)
             for operation in backward:
                 operation()
 
@@ -192,6 +175,13 @@ class GradientGroup(Group):
     def _constant(self, values: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(values, dtype=self._dtype, device=self.device)[:, None, None]
 
+    def _last_batch(self) -> torch.Tensor:
+        """Weight of each sample in a smaller last batch, (1, batch, 1): none for what only fills it up."""
+        size, rest = self.shard.batch_size, self.data.sampler.rest
+        weight = torch.zeros((1, size, 1), dtype=self._dtype, device=self.device)
+        weight[:, :rest] = size / max(rest, 1)
+        return weight
+
     def _layers(self) -> list[Layer]:
         """The layers from the first trained one on."""
         network, layers = self.shard.network, []
@@ -205,6 +195,7 @@ class GradientGroup(Group):
             trained = network.trained[number]
             stored = self.tensors[f"weights_{number}"] if trained else self._frozen(number)
             turned = number == first
+            working = trained and "weight_work" in self.shard.running
             layer = Layer(
                 number=number,
                 weights=stored.transpose(1, 2) if turned else stored,
@@ -213,6 +204,7 @@ class GradientGroup(Group):
                 outputs=outputs,
                 slopes=Buffer(shape, self._dtype, self.device) if bent else None,
                 deltas=outputs if number == last else Buffer(shape, self._dtype, self.device),
+                fields=torch.empty_like(outputs.view) if working else None,
                 bias=None if bias is None else bias[:, None, :],
                 scratch=torch.empty_like(stored) if trained else None,
                 turned=turned,
@@ -232,6 +224,8 @@ class GradientGroup(Group):
         last = self.layers[-1]
         for layer in self.layers:
             operations.append(partial(torch.bmm, layer.inputs, layer.transposed, out=layer.outputs.view))
+            if layer.fields is not None:
+                operations.append(partial(layer.fields.copy_, layer.outputs.view))
             if layer.bias is not None:
                 operations.append(partial(layer.outputs.view.add_, layer.bias))
             if layer is not last:
@@ -243,17 +237,15 @@ class GradientGroup(Group):
 
     def _backward(self, *, quick: bool) -> list[Operation]:
         """What walks down from the output, updating each trained layer once its deltas have been handed down."""
-        output = self.layers[-1].outputs.view
-        operations = [
-            partial(residual_in_place, output, self.batches.targets, self.loss),
-            partial(output.mul_, self.factor),
-        ]
+        operations: list[Operation] = []
         for below, layer in reversed(list(zip([None, *self.layers[:-1]], self.layers, strict=True))):
             if below is not None:
                 down = torch.mul if layer.weights.shape[1] == 1 else torch.bmm
                 operations.append(partial(down, layer.deltas.view, layer.weights, out=below.deltas.view))
                 if below.slopes is not None:
                     operations.append(partial(below.deltas.flat.mul_, below.slopes.flat))
+            if layer.fields is not None:
+                operations.append(partial(self._work, layer))
             if layer.scratch is not None:
                 operations += self._quick_update(layer) if quick else [partial(self._update, layer)]
         return operations
@@ -275,25 +267,49 @@ class GradientGroup(Group):
             operations.append(partial(layer.bias.add_, push))
         return operations
 
-    def _observe(self, *, wanted: bool) -> None:
-        """Add the batch loss to the running sums and keep the worst one."""
-        terms = loss_terms(self.layers[-1].outputs.view, self.batches.targets, self.loss)
-        if wanted:
+    def _observe(self, sums: set[str]) -> None:
+        """Add the batch loss and the right answers to the running sums, and keep the worst loss."""
+        output, targets = self.layers[-1].outputs.view, self.batches.targets
+        terms = loss_terms(output, targets, self.loss)
+        if self.smaller:
+            terms.mul_(self.last_batch)
+        if "epoch_train_loss" in sums:
             self.tensors["terms"].add_(terms)
+        if "epoch_train_accuracy" in sums:
+            hits = (output.argmax(-1) == targets.argmax(-1)).double()
+            self.tensors["hits"].add_(hits * self.last_batch[..., 0] if self.smaller else hits)
         if self.shard.bound is not None:
             torch.maximum(self.worst, halving_sum(terms).mul_(self.loss_factor), out=self.worst)
 
+    def _work(self, layer: Layer) -> None:
+        """Add <W, push>, from W h and the deltas: the sum over samples of delta (W h)^T has that trace.
+
+        A product of one row with one column for each network, so that no sum depends on the neighbours.
+        """
+        rows = layer.fields.shape[0]
+        product = torch.bmm(layer.fields.view(rows, 1, -1), layer.deltas.view.reshape(rows, -1, 1))
+        self.tensors[f"work_{layer.number}"].add_(product[:, :, 0])
+
+    def _diffuse(self, layer: Layer, velocity: torch.Tensor) -> None:
+        """Add the velocity's square, (rows, ...), if it is asked for."""
+        if self.diffusing:
+            rows = velocity.shape[0]
+            square = torch.bmm(velocity.view(rows, 1, -1), velocity.view(rows, -1, 1))
+            self.tensors[f"squares_{layer.number}"].add_(square[:, :, 0])
+
     def _update(self, layer: Layer) -> None:
         """Update one layer's weights and bias, whatever its networks need."""
-        if self.summing or not (self.plain or self.single):
+        if self.summing or self.adam or not (self.plain or self.single) or (self.plain and self.diffusing):
             torch.bmm(layer.left, layer.right, out=layer.scratch)
         if self.summing:
             self.tensors[f"gradient_{layer.number}"].add_(layer.scratch)
+        if self.plain and self.diffusing:
+            self._diffuse(layer, layer.scratch)
         if self.plain:
             for operation in self.quick_updates[layer.number]:
                 operation()
             return
-        if self.single:
+        if self.single and not self.adam:
             self._move_single(layer)
         else:
             self._move(layer, layer.scratch)
@@ -306,11 +322,15 @@ class GradientGroup(Group):
             push.sub_(layer.stored * self.constants["weight_decay"])
         if self.noise is not None:
             push.sub_(self.noise.at(layer.number, self.step))
-        if self.has["momentum"]:
+        if self.adam:
+            self._adapt(push, self.tensors[f"velocity_{layer.number}"], self.tensors[f"square_{layer.number}"])
+        elif self.has["momentum"]:
             velocity = self.tensors[f"velocity_{layer.number}"]
             velocity.mul_(self.constants["momentum"]).add_(push)
+            self._diffuse(layer, velocity)
             torch.mul(velocity, self.constants["learning_rate"], out=push)
         else:
+            self._diffuse(layer, push)
             push.mul_(self.constants["learning_rate"])
         layer.stored.add_(push)
 
@@ -326,56 +346,31 @@ class GradientGroup(Group):
             velocity.add_(layer.stored, alpha=-self.numbers["weight_decay"])
         if self.noise is not None:
             velocity.sub_(self.noise.at(layer.number, self.step))
+        self._diffuse(layer, velocity)
         layer.stored.add_(velocity, alpha=self.numbers["learning_rate"])
 
+    def _adapt(self, push: torch.Tensor, velocity: torch.Tensor, square: torch.Tensor) -> None:
+        """Turn `push`, minus a gradient, into Adam's step, moving both moments on."""
+        first, count = self.constants["momentum"], self.step + 1
+        # Powers by Python: a vector's ragged end would be rounded otherwise than its body.
+        columns = (self.column(name).tolist() for name in ("learning_rate", "momentum"))
+        rate = self._constant(np.array([eta / (1 - beta**count) for eta, beta in zip(*columns, strict=True)]))
+        velocity.mul_(first).add_(push * (1 - first))
+        square.mul_(SECOND_MOMENT).add_(push.square_().mul_(1 - SECOND_MOMENT))
+        torch.div(square, 1 - SECOND_MOMENT**count, out=push)
+        push.sqrt_().add_(SMALL)
+        torch.div(velocity, push, out=push)
+        push.mul_(rate)
+
     def _move_bias(self, layer: Layer, push: torch.Tensor) -> None:
-        """Heavy ball on a bias, which neither decays nor is shaken."""
+        """Heavy ball or Adam on a bias, which neither decays nor is shaken."""
+        if self.adam:
+            moments = (self.tensors[f"{name}_{layer.number}"][:, None, :] for name in ("bias_velocity", "bias_square"))
+            self._adapt(push, *moments)
+            layer.bias.add_(push)
+            return
         if self.has["momentum"]:
             velocity = self.tensors[f"bias_velocity_{layer.number}"][:, None, :]
             velocity.mul_(self.constants["momentum"]).add_(push)
             push = velocity
         layer.bias.add_(push * self.constants["learning_rate"])
-
-
-def kind_of_row(shard: Shard, row: int) -> tuple[Any, ...]:
-    """What networks of one group must have in common, so that each does exactly the operations that it needs.
-
-    Args:
-        shard: What is trained.
-        row: Place of a network.
-
-    Returns:
-        A key; networks with equal keys may be stepped together.
-    """
-    columns = shard.networks
-    neutral = tuple(bool(columns[name][row] == 0) for name in ("momentum", "weight_decay", "noise_scale"))
-    return (
-        str(columns["loss"][row]),
-        *neutral,
-        bool(columns["output_scale"][row] == 1),
-        bool(columns["learning_rate"][row] == 0),
-    )
-
-
-def gradient_unit(shard: Shard) -> np.ndarray:
-    """What the sums in gradient_<l> are multiples of: minus the learning rate where it is multiplied into the deltas.
-
-    Args:
-        shard: What is trained.
-
-    Returns:
-        Factor per network, (networks,).
-    """
-    columns = shard.networks
-    plain = (columns["momentum"] == 0) & (columns["weight_decay"] == 0) & (columns["noise_scale"] == 0)
-    return np.where(plain & (columns["learning_rate"] != 0), -columns["learning_rate"], -1.0)
-
-
-def _names(shard: Shard, *, momentum: bool) -> Iterable[str]:
-    """Names of the state's arrays that a group needs."""
-    network, names = shard.network, []
-    for layer in network.trained_layers:
-        kinds = ["weights"] + ["velocity"] * momentum + ["gradient"] * ("epoch_gradient_norm" in shard.running)
-        kinds += (["bias"] + ["bias_velocity"] * momentum) if network.bias[layer] else []
-        names += [f"{kind}_{layer}" for kind in kinds]
-    return names + ["terms"] * ("epoch_train_loss" in shard.running)

@@ -13,10 +13,32 @@ import numpy as np
 ACTIVATIONS = ("tanh", "relu", "erf", "linear")
 LOSSES = ("half_squared_error", "squared_error", "mean_squared_error", "cross_entropy")
 SAMPLERS = ("fixed_order", "reshuffle", "with_replacement", "one_pass")
-UPDATES = ("sgd", "contrastive_divergence")
+UPDATES = ("sgd", "adam", "contrastive_divergence", "iteration")
+GRADIENT_UPDATES = ("sgd", "adam")  # those that descend a loss
 KINDS = ("mlp",)
 PARAMETRISATIONS = ("standard",)
-RUNNING = ("epoch_train_loss", "epoch_gradient_norm")
+INITS = ("gaussian", "glorot_uniform")
+LAST_BATCHES = ("drop", "keep")
+GRADIENT_RUNNING = (
+    "epoch_train_loss",
+    "epoch_train_accuracy",
+    "epoch_gradient_norm",
+    "weight_work",
+    "weight_diffusion",
+    "coupling",
+    "mean_coupling",
+    "test_loss",
+    "test_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+)
+ITERATION_RUNNING = ("asymptotic_distance", "lyapunov", "jacobian_norm", "converged")
+RUNNING_OF = dict.fromkeys(GRADIENT_UPDATES, GRADIENT_RUNNING) | {
+    "contrastive_divergence": (),
+    "iteration": ITERATION_RUNNING,
+}  # what each update rule measures itself
+RUNNING = (*GRADIENT_RUNNING, *ITERATION_RUNNING)
+LAYER_RUNNING = ("weight_work", "weight_diffusion", "coupling", "mean_coupling")  # one value a trained layer
 DTYPES = ("float32", "float64")
 
 NUMBER_COLUMNS = {
@@ -24,8 +46,11 @@ NUMBER_COLUMNS = {
     "momentum": 0.0,
     "weight_decay": 0.0,
     "init_scale": 1.0,
+    "coupling_ratio": 0.0,
     "output_scale": 1.0,
     "noise_scale": 0.0,
+    "samples": 0.0,
+    "label_noise": 0.0,
 }
 SEED_COLUMNS = ("seed_task", "seed_weights", "seed_order", "seed_noise")
 
@@ -39,6 +64,8 @@ class Network:
         activation: Word of the hidden activation; the last layer is linear.
         bias: Per layer, whether it has a bias (starts at zero).
         trained: Per layer, whether it is trained; the weights of frozen layers come from the task.
+        init: Per layer, how its weights start: gaussian (variance init_scale^2 / fan-in) or glorot_uniform, which no
+            init_scale changes; all gaussian if not given.
         kind: Family of the network.
         parametrisation: How scales depend on the widths.
     """
@@ -47,6 +74,7 @@ class Network:
     activation: str
     bias: tuple[bool, ...]
     trained: tuple[bool, ...]
+    init: tuple[str, ...] = ()
     kind: str = "mlp"
     parametrisation: str = "standard"
 
@@ -58,6 +86,11 @@ class Network:
             raise ValueError(f"bias and trained need one value for each of the {depth} layers")
         if not any(self.trained):
             raise ValueError("no layer is trained")
+        object.__setattr__(self, "init", tuple(self.init) or (INITS[0],) * depth)
+        if len(self.init) != depth:
+            raise ValueError(f"init needs one word for each of the {depth} layers")
+        for word in self.init:
+            _known("init", word, INITS)
         _known("kind", self.kind, KINDS)
         _known("activation", self.activation, ACTIVATIONS)
         _known("parametrisation", self.parametrisation, PARAMETRISATIONS)
@@ -86,10 +119,12 @@ class Shard:
         network: Architecture shared by all networks.
         networks: Columns of equal length, one value per network.
         steps: Number of updates.
-        record_steps: Ascending steps at which weights are recorded; 0 and `steps` are among them.
+        record_steps: Ascending steps at which something is recorded; 0 and `steps` are among them.
+        weight_steps: Those of them at which weights are recorded; 0 and `steps` are among them; all if not given.
         batch_size: Samples per batch.
         update: Word of the update rule.
         sampler: Word of the order of the data.
+        last_batch: Whether samples that fill no batch form a smaller last one of each epoch (keep) or wait (drop).
         dtype: Floating-point type of the weights.
         bound: Batch loss past which a network counts as diverged; None for no bound.
         running: Words of the running observables that training computes itself.
@@ -106,18 +141,26 @@ class Shard:
     dtype: str = "float64"
     bound: float | None = None
     running: tuple[str, ...] = field(default=())
+    last_batch: str = "drop"
+    weight_steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _known("update", self.update, UPDATES)
         _known("sampler", self.sampler, SAMPLERS)
         _known("dtype", self.dtype, DTYPES)
+        _known("last_batch", self.last_batch, LAST_BATCHES)
         for word in self.running:
             _known("running", word, RUNNING)
+            if word not in RUNNING_OF[self.update]:
+                raise ValueError(f"{self.update} has no running observable {word}")
         if self.batch_size < 1 or self.steps < 0:
             raise ValueError(f"batch_size {self.batch_size} and steps {self.steps} must be positive")
         steps = self.record_steps
         if not steps or steps[0] != 0 or steps[-1] != self.steps or any(a >= b for a, b in pairwise(steps)):
             raise ValueError(f"record_steps must ascend strictly from 0 to steps ({self.steps})")
+        object.__setattr__(self, "weight_steps", tuple(self.weight_steps) or steps)
+        if not {0, self.steps} <= set(self.weight_steps) <= set(steps):
+            raise ValueError(f"weight_steps must be among the record_steps, with 0 and {self.steps}")
         for word in set(self.networks["loss"].tolist()):
             _known("loss", word, LOSSES)
 
@@ -140,12 +183,13 @@ class Shard:
         value = dict(value)
         try:
             shape = dict(value.pop("network"))
-            for key in ("widths", "bias", "trained"):
-                shape[key] = tuple(shape[key])
+            for key in ("widths", "bias", "trained", "init"):
+                shape[key] = tuple(shape.get(key, ()) if key == "init" else shape[key])
             network = Network(**shape)
             networks = _columns(value.pop("networks"))
             value["record_steps"] = tuple(int(step) for step in value["record_steps"])
             value["running"] = tuple(value.get("running", ()))
+            value["weight_steps"] = tuple(int(step) for step in value.get("weight_steps", ()))
             return cls(network=network, networks=networks, **value)
         except KeyError as error:
             raise ValueError(f"shard without {error.args[0]!r}") from error
@@ -160,6 +204,7 @@ class Shard:
             "activation": self.network.activation,
             "bias": list(self.network.bias),
             "trained": list(self.network.trained),
+            "init": list(self.network.init),
         }
         if self.network.parametrisation != "standard":
             network["parametrisation"] = self.network.parametrisation
@@ -168,10 +213,12 @@ class Shard:
             "network": network,
             "update": self.update,
             "sampler": self.sampler,
+            "last_batch": self.last_batch,
             "batch_size": self.batch_size,
             "dtype": self.dtype,
             "steps": self.steps,
             "record_steps": list(self.record_steps),
+            "weight_steps": list(self.weight_steps),
             "bound": self.bound,
             "running": list(self.running),
             "networks": {name: column.tolist() for name, column in self.networks.items()},

@@ -21,8 +21,9 @@ class State:
     Attributes:
         step: Number of updates done.
         arrays: weights_<l> and bias_<l> of the trained layers, velocity_<l> and bias_velocity_<l> where a network has
-            momentum, terms and gradient_<l> (sums over the current epoch, float64) where running observables are
-            asked for, persistent for contrastive divergence; each (networks, ...).
+            momentum, square_<l> and bias_square_<l> for Adam, terms, hits and gradient_<l> (sums over the current
+            epoch, float64), work_<l> and squares_<l> (sums over all steps) where running observables are asked for,
+            persistent for contrastive divergence; each (networks, ...).
         diverged_at: The update that would have made a network diverge, or -1, (networks,).
     """
 
@@ -52,14 +53,21 @@ def initial_state(shard: Shard) -> State:
         out, fan_in = network.shape(layer)
         if network.bias[layer]:
             arrays[f"bias_{layer}"] = np.zeros((count, out), shard.dtype)
-        if np.any(shard.networks["momentum"] != 0):
-            arrays[f"velocity_{layer}"] = np.zeros((count, out, fan_in), shard.dtype)
+        adam = shard.update == "adam"
+        for moment in ["velocity"] * bool(adam or np.any(shard.networks["momentum"] != 0)) + ["square"] * adam:
+            arrays[f"{moment}_{layer}"] = np.zeros((count, out, fan_in), shard.dtype)
             if network.bias[layer]:
-                arrays[f"bias_velocity_{layer}"] = np.zeros((count, out), shard.dtype)
+                arrays[f"bias_{moment}_{layer}"] = np.zeros((count, out), shard.dtype)
         if "epoch_gradient_norm" in shard.running:
             arrays[f"gradient_{layer}"] = np.zeros((count, out, fan_in))
+        if "weight_work" in shard.running:
+            arrays[f"work_{layer}"] = np.zeros((count, 1))
+        if "weight_diffusion" in shard.running:
+            arrays[f"squares_{layer}"] = np.zeros((count, 1))
     if "epoch_train_loss" in shard.running:
         arrays["terms"] = np.zeros((count, shard.batch_size, network.widths[-1]))
+    if "epoch_train_accuracy" in shard.running:
+        arrays["hits"] = np.zeros((count, shard.batch_size))
     return State(0, arrays, np.full(count, ALIVE, dtype=np.int64))
 
 
@@ -85,10 +93,12 @@ def _scaled_weights(shard: Shard, layer: int) -> np.ndarray:
     """Initial weights of one layer of all networks, in the shard's type."""
     known: dict[int, np.ndarray] = {}
     weights = np.empty((len(shard), *shard.network.shape(layer)), shard.dtype)
-    for row, (seed, scale) in enumerate(
-        zip(shard.networks["seed_weights"].tolist(), shard.networks["init_scale"].tolist(), strict=True)
-    ):
+    columns = (shard.networks[name].tolist() for name in ("seed_weights", "init_scale", "coupling_ratio"))
+    for row, (seed, scale, ratio) in enumerate(zip(*columns, strict=True)):
         if seed not in known:
             known[seed] = initial_weights(shard.network, seed, layer)
-        weights[row] = scale * known[seed]
+        if shard.network.init[layer] == "gaussian":
+            weights[row] = scale * known[seed] + scale * ratio / known[seed].shape[1]
+        else:
+            weights[row] = known[seed]
     return weights

@@ -4,7 +4,6 @@ The trainer writes nothing and looks at no clock.
 """
 
 import logging
-import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from sgdphases.ensemble.contrastive import ContrastiveGroup
 from sgdphases.ensemble.data import Data
 from sgdphases.ensemble.device import Device, alone, choose_device, footprint, one_thread_each, plan
 from sgdphases.ensemble.groups import WINDOW, Group
-from sgdphases.ensemble.losses import loss_factor
-from sgdphases.ensemble.sgd import GradientGroup, gradient_unit
-from sgdphases.ensemble.shard import Shard
+from sgdphases.ensemble.iteration import PERIOD, IterationGroup, first_state
+from sgdphases.ensemble.running import Running
+from sgdphases.ensemble.sgd import EPOCH_SUMS, GradientGroup
+from sgdphases.ensemble.shard import GRADIENT_UPDATES, Shard
 from sgdphases.ensemble.state import State, check_state, initial_state
 
 log = logging.getLogger(__name__)
@@ -33,9 +33,10 @@ class Record:
     Attributes:
         number: Place among the record steps.
         step: Number of updates done.
-        weights: Per trained layer, (networks, out, in); of a network that diverged its last sound weights.
+        weights: Per trained layer, (networks, out, in); of a network that diverged its last sound weights. Empty where
+            the shard records no weights.
         biases: Per trained layer that has a bias, (networks, out).
-        scalars: Running observables by word, float64 (networks,); NaN at step 0 and after divergence.
+        scalars: Running observables by word, float64 (networks,) or (networks, trained layers), see `running.Running`.
         diverged_at: (networks,) int64, -1 for networks that are alive.
     """
 
@@ -125,11 +126,13 @@ class Trainer:
         missing = set(shard.networks["seed_task"].tolist()) - set(tasks)
         if missing:
             raise ValueError(f"no task for the seeds {sorted(missing)[:3]}")
-        if shard.update == "sgd":
+        if shard.update in GRADIENT_UPDATES:
             self.data = Data(shard, tasks, device.torch)
             self.batches = self.data.sampler.batches
         else:
             self.data, self.batches = None, max(shard.steps, 1)
+        self.stride = PERIOD if shard.update == "iteration" else WINDOW
+        self.running = Running(shard, tasks, self.batches, device.torch)
         self.groups = [self._group(rows) for rows in plan(shard, device, threads)]
         self.resident = device.memory is None or len(self.groups) == 1
         if not self.resident:
@@ -143,7 +146,7 @@ class Trainer:
         on_progress: Callable[[Progress], bool | None],
     ) -> State:
         """Walk from the state's step to the end; the arguments are those of `train`."""
-        fresh = initial_state(self.shard) if self.shard.update == "sgd" else self._contrastive_state()
+        fresh = self._first_state()
         if state is None:
             state = fresh
             on_record(self._record(state))
@@ -156,8 +159,8 @@ class Trainer:
         for start, stop, fresh_epoch, accumulate in self._spans(state.step):
             if fresh_epoch:
                 self._clear(state)
-            for step in range(start, stop, WINDOW):
-                self._advance(state, min(step + WINDOW, stop), accumulate=accumulate)
+            for step in range(start, stop, self.stride):
+                self._advance(state, min(step + self.stride, stop), accumulate=accumulate)
                 reached = state.step in due
                 if reached:
                     self._save_all(state)
@@ -176,7 +179,8 @@ class Trainer:
             (first step, last step, whether an epoch's sums begin there, whether the steps add to such sums).
         """
         records = [step for step in self.shard.record_steps if step > start]
-        last = {(step - 1) // self.batches * self.batches: step for step in records} if self.shard.running else {}
+        sums = EPOCH_SUMS & set(self.shard.running)
+        last = {(step - 1) // self.batches * self.batches: step for step in records} if sums else {}
         marks = sorted({start, *records, *(step for step in last if step > start)})
         return [
             (step, stop, step in last, step < last.get(step // self.batches * self.batches, 0))
@@ -187,12 +191,18 @@ class Trainer:
         """A group for some networks."""
         if self.shard.update == "contrastive_divergence":
             return ContrastiveGroup(self.shard, rows, self.device.torch, tasks=self.tasks)
+        if self.shard.update == "iteration":
+            return IterationGroup(self.shard, rows, self.device.torch)
         lonely = alone(self.shard)
         return GradientGroup(self.shard, rows, self.device.torch, alone=lonely, data=self.data, tasks=self.tasks)
 
-    def _contrastive_state(self) -> State:
+    def _first_state(self) -> State:
+        """The state before the first update, with what the update rule keeps beside the weights or in their stead."""
+        if self.shard.update == "iteration":
+            return first_state(self.shard)
         state = initial_state(self.shard)
-        state.arrays["persistent"] = ContrastiveGroup.first_batch(self.shard)
+        if self.shard.update == "contrastive_divergence":
+            state.arrays["persistent"] = ContrastiveGroup.first_batch(self.shard)
         return state
 
     def _load_all(self, state: State) -> None:
@@ -244,43 +254,23 @@ class Trainer:
         tables = [state.arrays] + [group.tensors for group in self.groups if self.resident]
         for table in tables:
             for name, array in table.items():
-                if name == "terms" or name.startswith("gradient_"):
+                if name in ("terms", "hits") or name.startswith("gradient_"):
                     array[...] = 0
 
     def _record(self, state: State) -> Record:
         """What is recorded at the state's step."""
-        kinds = ("weights", "bias")
+        layers = self.shard.network.trained_layers if state.step in self.shard.weight_steps else ()
         found = {
             kind: {
-                layer: state.arrays[f"{kind}_{layer}"].copy()
-                for layer in self.shard.network.trained_layers
-                if f"{kind}_{layer}" in state.arrays
+                layer: state.arrays[f"{kind}_{layer}"].copy() for layer in layers if f"{kind}_{layer}" in state.arrays
             }
-            for kind in kinds
+            for kind in ("weights", "bias")
         }
         return Record(
             number=self.shard.record_steps.index(state.step),
             step=state.step,
             weights=found["weights"],
             biases=found["bias"],
-            scalars=self._scalars(state),
+            scalars=self.running.at(state),
             diverged_at=state.diverged_at.copy(),
         )
-
-    def _scalars(self, state: State) -> dict[str, np.ndarray]:
-        """Means over the batches of the current epoch up to the state's step."""
-        batches = state.step - max(state.step - 1, 0) // self.batches * self.batches
-        scalars = {word: np.full(len(self.shard), math.nan) for word in self.shard.running}
-        if batches == 0:
-            return scalars
-        outputs = self.shard.network.widths[-1]
-        factors = [loss_factor(word, self.shard.batch_size, outputs) for word in self.shard.networks["loss"].tolist()]
-        unit = gradient_unit(self.shard)
-        for row in np.flatnonzero(state.alive):
-            if "epoch_train_loss" in scalars:
-                scalars["epoch_train_loss"][row] = np.sum(state.arrays["terms"][row]) * factors[row] / batches
-            if "epoch_gradient_norm" in scalars:
-                layers = [state.arrays[f"gradient_{layer}"][row] for layer in self.shard.network.trained_layers]
-                square = sum(float(np.sum(layer * layer)) for layer in layers)
-                scalars["epoch_gradient_norm"][row] = math.sqrt(square) / abs(unit[row]) / batches
-        return scalars

@@ -1,6 +1,7 @@
-"""Measured numbers against one coordinate, line by line."""
+"""Measured or estimated numbers against one coordinate or in time, line by line."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sgdphases.figures import selection
+from sgdphases.figures.marks import MARKS, draw_fitted, draw_levels, draw_mark
 from sgdphases.figures.options import Curves
 from sgdphases.figures.style import (
     INK,
@@ -23,19 +25,24 @@ from sgdphases.figures.style import (
     wrapped,
 )
 
+DASHES = ("-", (0, (3, 1.4)), (0, (1, 1.2)), (0, (5, 2, 1, 2)))
+"""Of the variables that share a panel."""
+
 
 @kind
 def curves(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Curves) -> Figure:
-    """Variables against a coordinate: median of the replicas, bars over their middle 68 %, one line a series.
+    """Variables against a coordinate: median of the replicas and their middle 68 %, one line a series.
 
     Args:
         cube: The cube.
-        fits: Fits by name; `published` is read for marks.
+        fits: Fits by name; those that the options name are read.
         options: What the card says.
 
     Returns:
         The figure.
     """
+    source = cube if options.fit is None else selection.fit_of(fits, options.fit)
+    source = selection.at_values(source, options.at)
     count = len(options.variables)
     columns = min(count, 3)
     rows = -(-count // columns)
@@ -43,48 +50,118 @@ def curves(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Curves) ->
     figure, axes = new_figure(rows, columns, **size, sharex=True)
     for ax in axes.flat[count:]:
         ax.remove()
-    for word, ax in zip(options.variables, axes.flat, strict=False):
-        array = selection.variable_of(cube, word)
-        array = selection.as_numbers(selection.at_step(selection.at_values(array, options.at), options.step))
-        _draw_lines(ax, array, options)
-        if word in options.published:
-            _draw_published(ax, fits, options.published[word], options)
-        ax.set(ylabel=wrapped(label(array), 32), xlabel=label(selection.coordinate_of(cube, options.x)))
-    _set_legend(figure, axes, cube, options)
+    for said, ax in zip(options.variables, axes.flat, strict=False):
+        words = [said] if isinstance(said, str) else said
+        _draw_panel(ax, source, fits, words, options)
+        ax.set_xlabel(label(selection.coordinate_of(source, options.x)))
+    for place, (fit, mark) in enumerate((fit, mark) for fit, marks in options.marks.items() for mark in marks):
+        found = selection.fit_of(fits, fit)
+        for ax in axes.flat[:count]:
+            draw_mark(ax, found, f"{mark}_{options.x}", options.at, look=MARKS[place % len(MARKS)])
+    _set_legend(figure, axes.flat[:count], source, options)
     return figure
 
 
-def _draw_lines(ax: Axes, array: xr.DataArray, options: Curves) -> None:
-    """Draw all series of one variable."""
+def _draw_panel(
+    ax: Axes, source: xr.Dataset, fits: Mapping[str, xr.Dataset], words: list[str], options: Curves
+) -> None:
+    """Draw the variables of one panel with what is said about each."""
+    arrays = [_values(source, word, options) for word in words]
+    looks = [
+        {"color": colour, "linestyle": DASHES[place % len(DASHES)]}
+        for place, colour in enumerate(series_colours(len(words)))
+    ]
+    for word, array, look in zip(words, arrays, looks, strict=True):
+        _draw_lines(ax, array, source.get(f"{word}_error"), look, options)
+        draw_levels(ax, options.levels.get(word, []))
+        if word in options.fitted:
+            draw_fitted(ax, source, selection.fit_of(fits, options.fitted[word]), options.x, options.at)
+        if word in options.published:
+            _draw_published(ax, fits, options.published[word], options)
+    if words[0] in options.limits:
+        ax.set_ylim(*options.limits[words[0]])
+    if len(arrays) == 1:
+        ax.set_ylabel(wrapped(label(arrays[0]), 32))
+        return
+    ax.set_ylabel(", ".join(dict.fromkeys(label(array, short=True) for array in arrays)))
+    for array, look in zip(arrays, looks, strict=True):
+        ax.plot([], [], label=label(array), **(look if options.series is None else look | {"color": INK}))
+
+
+def _values(source: xr.Dataset, word: str, options: Curves) -> xr.DataArray:
+    """Numbers of one variable: at one time, unless time is what they are drawn against."""
+    array = selection.as_numbers(selection.variable_of(source, word))
+    if selection.clock_of(array) not in selection.coordinate_of(array, options.x).dims:
+        array = selection.at_step(array, options.step)
+    return selection.squared(array) if word in options.squared else array
+
+
+def _draw_lines(
+    ax: Axes, array: xr.DataArray, error: xr.DataArray | None, look: dict[str, Any], options: Curves
+) -> None:
+    """Draw all series of one variable; colours tell them apart, where there are any."""
     array, column = selection.on_grid(array, options.x)
-    if options.series is not None:
-        array, row = selection.on_grid(array, options.series)
-        if options.values:
-            known = [
-                selection.at_values(array, {options.series: value})[options.series].item() for value in options.values
-            ]
-            array = array.isel({row: np.isin(array[options.series].values, known)})
-    rest = [dim for dim in array.dims if dim not in (column, "replica", *options.pool, options.series)]
-    rest = [dim for dim in rest if options.series is None or dim != row]
-    if rest:
-        raise ValueError(f"{array.name} also changes along {', '.join(map(str, rest))}; use the options at or pool")
+    array = _chosen_series(array, options)
+    _refuse_open_axes(array, column, options)
     words = [options.x] if options.series is None else [options.x, options.series]
     frame = array.to_dataframe(name="value").reset_index()[[*words, "value"]].dropna()
     if options.scale == "log":
         frame = frame[frame["value"] > 0]
-    look = {"estimator": "median", "errorbar": ("pi", 68), "err_style": "bars", "marker": "o", "legend": False}
-    if options.series is None:
-        look["color"] = series_colours(1)[0]
-    else:
+    in_time = column == selection.clock_of(array)
+    bars = {"err_style": "bars", "marker": "o", "markeredgecolor": "white", "markeredgewidth": 0.4}
+    drawn = look | {"estimator": "median", "errorbar": ("pi", 68), "legend": False}
+    drawn |= {"err_style": "band"} if in_time else bars
+    if options.series is not None:
         names = np.unique(array[options.series].values)
-        look |= {"hue": options.series, "palette": dict(zip(names, series_colours(len(names)), strict=True))}
+        drawn |= {"hue": options.series, "palette": dict(zip(names, series_colours(len(names)), strict=True))}
     if len(frame):
-        sns.lineplot(frame, x=options.x, y="value", ax=ax, markeredgecolor="white", markeredgewidth=0.4, **look)
-    ax.set_yscale(options.scale)
+        sns.lineplot(frame, x=options.x, y="value", ax=ax, **drawn)
+        if error is not None and "replica" not in array.dims:
+            _draw_errors(ax, array, error, look["color"], options)
+    ax.set(yscale=options.scale, ylabel="")
     along = array[options.x]
     if is_logarithmic(along):
         ax.set_xscale("log")
         log_ticks(ax.xaxis, along.values)
+
+
+def _chosen_series(array: xr.DataArray, options: Curves) -> xr.DataArray:
+    """The array with a dimension along the series, where there is one, at the values that the card chooses."""
+    if options.series is None:
+        return array
+    array, row = selection.on_grid(array, options.series)
+    if not options.values:
+        return array
+    known = [selection.at_values(array, {options.series: value})[options.series].item() for value in options.values]
+    return array.isel({row: np.isin(array[options.series].values, known)})
+
+
+def _refuse_open_axes(array: xr.DataArray, column: Hashable, options: Curves) -> None:
+    """Raise for an axis of which no line knows what to do."""
+    taken = {column, "replica", *options.pool}
+    if options.series is not None:
+        taken |= {options.series, selection.on_grid(array, options.series)[1]}
+    rest = [str(dim) for dim in array.dims if dim not in taken]
+    if rest:
+        raise ValueError(f"{array.name} also changes along {', '.join(rest)}; use the options at or pool")
+
+
+def _draw_errors(ax: Axes, array: xr.DataArray, error: xr.DataArray, colour: object, options: Curves) -> None:
+    """Draw the errors of estimates as bands around their lines."""
+    error = selection.at_step(error, options.step) if options.x not in error.coords else error
+    array, error = xr.broadcast(array, error)
+    if options.series is None:
+        parts, colours = [{}], [colour]
+    else:
+        row = selection.on_grid(array, options.series)[1]
+        order = np.argsort(array[options.series].values)
+        parts, colours = [{row: place} for place in order], series_colours(len(order))
+    for part, shade in zip(parts, colours, strict=True):
+        line, spread = array.isel(part), error.isel(part).values
+        along = line[options.x].broadcast_like(line).values
+        known = np.isfinite(along) & np.isfinite(spread)
+        band = (line.values - spread)[known], (line.values + spread)[known]
+        ax.fill_between(along[known], *band, color=shade, alpha=0.2, lw=0)
 
 
 def _draw_published(ax: Axes, fits: Mapping[str, xr.Dataset], word: str, options: Curves) -> None:
@@ -94,21 +171,20 @@ def _draw_published(ax: Axes, fits: Mapping[str, xr.Dataset], word: str, options
         along = ", ".join(map(str, told.dims))
         raise ValueError(f"the published {word} lies along {along}, not along {options.x}")
     look = {"ls": "none", "marker": "D", "mfc": "white", "mec": INK, "ms": 4.5, "zorder": 4}
-    ax.plot(told[options.x].values, told.values, label=label(told), **look)
+    ax.plot(told[options.x].values, told.values, label=f"published: {label(told)}", **look)
 
 
-def _set_legend(figure: Figure, axes: np.ndarray, cube: xr.Dataset, options: Curves) -> None:
-    """Name the series and the published marks at the right of all panels."""
-    handles: list[Line2D] = []
-    names: list[str] = []
+def _set_legend(figure: Figure, axes: np.ndarray, source: xr.Dataset, options: Curves) -> None:
+    """Name the series and all marks at the right of all panels."""
+    named: dict[str, object] = {}
     if options.series is not None:
-        along = selection.coordinate_of(cube, options.series)
+        along = selection.coordinate_of(source, options.series)
         values = np.unique(options.values or along.values)
-        handles = [Line2D([], [], marker="o", color=colour) for colour in series_colours(len(values))][::-1]
-        names = [value_label(along, value) for value in values][::-1]
-    for ax in axes.flat:
-        found, said = ax.get_legend_handles_labels()
-        handles += found
-        names += [wrapped(f"published: {word}", 20) for word in said]
-    if handles:
-        figure.legend(handles, names, loc="outside right upper", alignment="left")
+        colours = series_colours(len(values))
+        for value, colour in list(zip(values, colours, strict=True))[::-1]:
+            named[value_label(along, value)] = Line2D([], [], marker="o", color=colour)
+    for ax in axes:
+        for handle, said in zip(*ax.get_legend_handles_labels(), strict=True):
+            named.setdefault(wrapped(said, 24), handle)
+    if named:
+        figure.legend(list(named.values()), list(named), loc="outside right upper", alignment="left")

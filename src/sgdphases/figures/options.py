@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sgdphases.choices import one_of
 
-Step = Literal["first", "last"] | int
+Step = Literal["first", "last"] | float
 Limits = Annotated[list[float], Field(min_length=2, max_length=2)]
 Chosen = bool | list[str]
 """All of them, none, or those named."""
@@ -17,7 +17,7 @@ class Options(BaseModel):
     """What all kinds that read the cube understand.
 
     Attributes:
-        step: "first", "last", or a number, for which the nearest recorded step is taken.
+        step: "first", "last", or a number in the card's clock, for which the nearest recorded time is taken.
         at: Coordinate to value, for grid axes of which one value is shown.
     """
 
@@ -122,20 +122,32 @@ class Curves(Options):
     """Options of `curves`.
 
     Attributes:
-        variables: One panel each.
-        x: Coordinate along the axis.
+        variables: One panel each; those of a list within the list share a panel.
+        fit: Name of the fit that holds the variables; the cube does if not given.
+        x: Coordinate along the axis; against one that counts time all records are drawn.
         series: Coordinate that tells lines apart.
         values: Values of `series` to draw; all if not given.
         pool: Grid axes whose values count as further replicas.
+        squared: Variables of which the square is drawn.
+        limits: Variable (of several in a panel the first) to the ends of its vertical axis.
+        levels: Variable to heights that are marked in its panel.
+        marks: Fit to the beginnings of its variables `<mark>_<x>`, marked across all panels with their errors.
+        fitted: Variable to the fit with its straight line in `epoch_time`, drawn in the fit's window.
         published: Variable to the variable of the fit `published` that is marked beside it.
         scale: Of the vertical axes.
     """
 
-    variables: Annotated[list[str], Field(min_length=1)]
+    variables: Annotated[list[str | Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
+    fit: str | None = None
     x: str = "temperature"
     series: str | None = "inverse_init_scale"
     values: list[float] = []
     pool: list[str] = []
+    squared: list[str] = []
+    limits: dict[str, Limits] = {}
+    levels: dict[str, list[float]] = {}
+    marks: dict[str, list[str]] = {}
+    fitted: dict[str, str] = {}
     published: dict[str, str] = {}
     scale: Literal["log", "linear"] = "log"
 

@@ -66,21 +66,27 @@ def coordinate_of(cube: xr.Dataset | xr.DataArray, word: str) -> xr.DataArray:
     return cube.coords[one_of(word, map(str, cube.coords), "coordinate")]
 
 
-def at_step(array: xr.DataArray, step: str | int) -> xr.DataArray:
-    """The array at one recorded step.
+def clock_of(array: xr.Dataset | xr.DataArray) -> str:
+    """The dimension along which records follow each other: `flow_time` where the card counts in it, else `step`."""
+    return "flow_time" if "flow_time" in array.dims else "step"
+
+
+def at_step(array: xr.DataArray, step: str | float) -> xr.DataArray:
+    """The array at one recorded time.
 
     Args:
-        array: With or without the dimension `step`.
-        step: "first", "last", or a number, for which the nearest recorded step is taken.
+        array: With or without a dimension for time.
+        step: "first", "last", or a number in the card's clock, for which the nearest recorded time is taken.
 
     Returns:
         The array without the dimension.
     """
-    if "step" not in array.dims:
+    clock = clock_of(array)
+    if clock not in array.dims:
         return array
     if isinstance(step, str):
-        return array.isel(step={"first": 0, "last": -1}[step])
-    return array.sel(step=step, method="nearest")
+        return array.isel({clock: {"first": 0, "last": -1}[step]})
+    return array.sel({clock: step}, method="nearest")
 
 
 def at_values(cube: Any, values: Mapping[str, float]) -> Any:
@@ -114,6 +120,23 @@ def as_numbers(array: xr.DataArray) -> xr.DataArray:
     if array.dtype.kind in "iu" and "flag_values" in array.attrs:
         return array.where(array != NO_VALUE).astype(float).assign_attrs(array.attrs)
     return array.astype(float) if array.dtype.kind != "f" else array
+
+
+def squared(array: xr.DataArray) -> xr.DataArray:
+    """The square of a variable, named as such."""
+    words = {"symbol": f"{array.attrs.get('symbol', array.name)}^2", "units": _squared_units(array)}
+    words["long_name"] = f"square of the {array.attrs.get('long_name', array.name)}"
+    return (array**2).rename(f"{array.name}_squared").assign_attrs(array.attrs | words)
+
+
+def _squared_units(array: xr.DataArray) -> str:
+    units = str(array.attrs.get("units", "1"))
+    return units if units in ("1", "") else f"({units})2"
+
+
+def layer_of(array: xr.DataArray, layer: int) -> xr.DataArray:
+    """A variable of one layer; the whole variable where it has no layers."""
+    return at_values(array, {"layer": layer}) if "layer" in array.dims else array
 
 
 def spans_decades(array: xr.DataArray, decades: float = 2.0) -> bool:
@@ -166,6 +189,8 @@ def on_grid(array: xr.DataArray, word: str) -> tuple[xr.DataArray, Hashable]:
         raise ValueError(f"{word} belongs to a star of points; a map needs a grid")
     if word in along.dims:
         return array, word
+    if clock_of(array) in along.dims:
+        return array, clock_of(array)
     return array, max(along.dims, key=lambda dim: (array.sizes[dim], dim))
 
 

@@ -122,4 +122,4 @@ def labelled(cube: xr.Dataset, variables: Mapping[str, tuple], about: str) -> xr
         if all(made.sizes.get(dim) == cube.sizes[dim] for dim in coordinate.dims) and name not in ("step", "epoch")
     }
     kept = {key: cube.attrs[key] for key in ("experiment", "study", "references", "dataset") if key in cube.attrs}
-    return made.assign_coords(shared).assign_attrs(kept, title=about, schedule=int(cube["step"][-1]))
+    return made.assign_coords(shared).assign_attrs(kept, title=about, schedule=int(cube["step"].max()))

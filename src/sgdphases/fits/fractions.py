@@ -5,6 +5,7 @@ import xarray as xr
 
 from sgdphases.fits.arrays import estimated, flags, labelled, replicas_first
 from sgdphases.fits.intervals import wilson_interval
+from sgdphases.storage.cube import NO_VALUE
 
 CRITERIA = {
     "criterion_published": "share of replicas whose drift beats repulsion, as published",
@@ -59,9 +60,10 @@ def _phases(phase: xr.DataArray) -> dict[str, tuple]:
     shares = np.stack([np.nan_to_num(found[f"{word}_fraction"][1], nan=-1.0) for word in words])
     majority = np.array(values, dtype=np.int8)[shares.argmax(axis=0)]
     flag = {"flag_values": np.array(values, dtype=np.int8), "flag_meanings": " ".join(words)}
+    flag["_FillValue"] = np.int8(NO_VALUE)
     found["phase_majority"] = (
         dims,
-        np.where(shares.max(axis=0) < 0, np.int8(-1), majority).astype(np.int8),
+        np.where(shares.max(axis=0) < 0, NO_VALUE, majority).astype(np.int8),
         {"long_name": "most frequent phase", "units": "1", "symbol": "phase", **flag},
     )
     found["phase_agreement"] = (

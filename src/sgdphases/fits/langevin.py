@@ -1,10 +1,11 @@
 """Levels along their trajectories beside what the eigenvalue Langevin equation predicts from projected gradients.
 
 Between two records the drift of a level is predicted by `predicted_velocity` times the flow time τ, and its variance by
-T `noise` τ. Both come from 128 samples, while training averages over its own: a window of n batches of B samples has,
-beside the noise of the batches, the sampling error of the predicted drift, so that the residual's variance is
+T `noise` τ. Both come from M test samples (128 in the paper; the cube's attribute `feature_samples`), while training
+averages over its own: a window of n batches of B samples has, beside the noise of the batches, the sampling error of
+the predicted drift, so that the residual's variance is
 
-    T V_ii τ (1 + n B / 128).
+    T V_ii τ (1 + n B / M).
 
 Within an epoch of fixed order this is exact to leading order: batches are drawn without replacement, which takes off
 n B/N of the variance, and the training set's own sampling error adds as much. A prediction counts where one step is
@@ -25,8 +26,6 @@ from sgdphases.fits.intervals import Estimate
 from sgdphases.fits.kramers_moyal import UNUSABLE_SHARE, kramers_moyal
 
 NEEDED = ("eigenvalues", "predicted_velocity", "noise", "peclet")
-SAMPLES = 128
-"""Samples behind a prediction: the paper's test set."""
 GAP_SHARE = 0.3
 LEAST_STEPS = 5
 LEAST_SIGNAL = 0.5
@@ -89,12 +88,13 @@ def _windows(cube: xr.Dataset) -> Windows:
     time = (cube["learning_rate"] * long).astype(float)
     moves = cube["eigenvalues"].diff("step", label="lower")
     drift = start["predicted_velocity"] * time
-    variance = cube["temperature"] * start["noise"] * time * (1 + long * cube["batch_size"] / SAMPLES)
-    sampling = start["noise"] * time**2 * (1 / SAMPLES + 1 / cube.attrs["samples"])
+    seen, samples = cube.attrs["feature_samples"], cube.attrs["samples"]
+    variance = cube["temperature"] * start["noise"] * time * (1 + long * cube["batch_size"] / seen)
+    sampling = start["noise"] * time**2 * (1 / seen + 1 / samples)
     gap = _nearest(start["eigenvalues"])
     finite = np.isfinite(moves) & np.isfinite(drift)
     valid = finite & (start["peclet"] <= UNUSABLE_SHARE) & (np.abs(drift) < GAP_SHARE * gap)
-    epoch = cube.attrs["samples"] / cube["batch_size"]
+    epoch = samples / cube["batch_size"]
     noisy = valid & (long >= LEAST_STEPS) & (long < epoch) & (variance > 0)
     order = start["eigenvalues"].dims
     return Windows(

@@ -125,8 +125,7 @@ def mean_spacing(levels: ArrayLike, *, resamples: int = 500, seed: int = 0) -> E
     Returns:
         The mean, in units of the levels.
     """
-    spacing = np.abs(np.diff(np.asarray(levels, dtype=np.float64), axis=-1))[..., 0]
-    return bootstrap(np.mean, spacing, resamples=resamples, seed=seed)
+    return bootstrap(np.mean, _spacings(levels), resamples=resamples, seed=seed)
 
 
 def normalised_spacing_variance(levels: ArrayLike, *, resamples: int = 500, seed: int = 0) -> Estimate:
@@ -140,5 +139,9 @@ def normalised_spacing_variance(levels: ArrayLike, *, resamples: int = 500, seed
     Returns:
         The variance; 0.2732 for Wigner's surmise of the orthogonal ensemble.
     """
-    spacing = np.abs(np.diff(np.asarray(levels, dtype=np.float64), axis=-1))[..., 0]
-    return bootstrap(lambda s: s.var(ddof=1) / s.mean() ** 2, spacing, resamples=resamples, seed=seed)
+    return bootstrap(lambda s: s.var(ddof=1) / s.mean() ** 2, _spacings(levels), resamples=resamples, seed=seed)
+
+
+def _spacings(levels: ArrayLike) -> Floats:
+    """Distance of the two levels of every replica."""
+    return np.abs(np.diff(np.asarray(levels, dtype=np.float64), axis=-1))[..., 0]

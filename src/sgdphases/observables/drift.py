@@ -198,8 +198,8 @@ def drift_wins(
         return np.full(len(dynamics.eigenvalues), -1, dtype=np.int8)
     variance = dynamics.published_variance if published else dynamics.variance
     judge = theory.published_criterion if published else theory.corrected_criterion
-    scale = {"rows": shape[0], "fan_in": shape[1], "init_scale": init_scale, "temperature": temperature}
-    passed = judge(dynamics.level_drift, variance, **scale)
+    width = theory.initial_spectrum_width(*shape, init_scale)
+    passed = judge(dynamics.level_drift, variance, width=width, temperature=temperature)
     finite = np.isfinite(variance).all(axis=(1, 2)) & np.isfinite(dynamics.level_drift).all(axis=1)
     return np.where(finite & (np.asarray(init_scale) > 0), passed, -1).astype(np.int8)
 

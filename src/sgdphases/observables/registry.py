@@ -57,6 +57,7 @@ class Observable:
         if self.flags is not None:
             found["flag_values"] = np.array(list(self.flags), dtype=self.dtype)
             found["flag_meanings"] = " ".join(self.flags.values())
+            found["_FillValue"] = self.dtype(self.missing)
         return found
 
 
@@ -113,7 +114,35 @@ _ROWS = (
     _criterion(drift.criterion_corrected, "drift beats repulsion, corrected", r"P(\mathrm{drift})"),
 )
 
+_RUNNING = {
+    "epoch_train_loss": ("training loss, mean over the epoch", "L"),
+    "epoch_train_accuracy": ("training accuracy, mean over the epoch", r"a_\mathrm{train}"),
+    "epoch_gradient_norm": ("norm of the gradient's mean over the epoch", r"\|\nabla L\|"),
+    "weight_work": ("work of the gradient on the weights", r"-\int\langle W,\nabla L\rangle\,ds"),
+    "weight_diffusion": ("growth of the weights' norm by fluctuations", r"\sum_t c^2(|v_{t+1}|^2-\beta^2|v_t|^2)"),
+    "coupling": ("disorder of the weights", "J"),
+    "mean_coupling": ("mean of the weights", "J_0"),
+    "test_loss": ("test loss", r"L_\mathrm{test}"),
+    "test_accuracy": ("test accuracy", "a"),
+    "validation_loss": ("validation loss", r"L_\mathrm{val}"),
+    "validation_accuracy": ("validation accuracy", r"a_\mathrm{val}"),
+}
+"""Long names and symbols of what training itself measures (`ensemble.running`)."""
+
 OBSERVABLES: dict[str, Observable] = {row.name: row for row in _ROWS}
+
+
+def running_attributes(word: str) -> dict[str, str]:
+    """CF attributes of a running observable.
+
+    Args:
+        word: Its name.
+
+    Returns:
+        long_name, units and symbol.
+    """
+    long_name, symbol = _RUNNING[word]
+    return {"long_name": long_name, "units": "1", "symbol": symbol}
 
 
 def selected(words: Iterable[str]) -> list[Observable]:

@@ -14,9 +14,12 @@ import torch
 from sgdphases.datasets.task import Task
 from sgdphases.ensemble.losses import as_numbers
 from sgdphases.ensemble.networks import Passes
+from sgdphases.ensemble.passes import Data, Evaluation, Stack, evaluate, output_gradient, prepared
 from sgdphases.ensemble.shard import Shard
+from sgdphases.observables.controls import CONTROLS, controlled
 from sgdphases.observables.drift import LevelDynamics, level_dynamics
-from sgdphases.observables.passes import Data, Evaluation, Stack, evaluate, output_gradient, prepared
+from sgdphases.observables.dynamics import map_layers
+from sgdphases.observables.orbits import IMAGES, ORBITS, Asymptotics, Attractor, SquareMap, asymptotics, attractor
 from sgdphases.observables.spectra import decomposition, levels
 
 FEATURE_SAMPLES = 1024
@@ -87,6 +90,11 @@ class Part:
         sets = {id(task.test_inputs): (task.test_inputs, task.test_targets) for task in self.tasks}
         some = {key: (inputs[:FEATURE_SAMPLES], aim[:FEATURE_SAMPLES]) for key, (inputs, aim) in sets.items()}
         return self._data([some[id(task.test_inputs)] for task in self.tasks], torch.float64)
+
+    @cached_property
+    def images(self) -> list[Array]:
+        """First test inputs (n, w) of every network, float64: where the orbits of its square map start."""
+        return [np.asarray(task.test_inputs[:IMAGES], dtype=np.float64) for task in self.tasks]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -230,6 +238,34 @@ class Snapshot:
             )
             for layer, matrix in self.weights.items()
         }
+
+    @cached_property
+    def square_maps(self) -> list[list[SquareMap]]:
+        """The square map of every network under every control, in the order of `CONTROLS`."""
+        layers = range(map_layers(self.shard.network.widths))
+        matrices = {layer: self._matrices[layer] for layer in layers}
+        # One decomposition serves all controls; frozen layers have none yet.
+        singular = {layer: self.singular.get(layer) or decomposition(matrices[layer]) for layer in layers}
+        return [
+            [
+                SquareMap(
+                    [
+                        controlled(
+                            _row(matrices[layer], row),
+                            tuple(_row(part, row) for part in singular[layer]),
+                            control,
+                            seed=int(seed),
+                            layer=layer,
+                        )
+                        for layer in layers
+                    ],
+                    [self.biases[layer][row] if layer in self.biases else None for layer in layers],
+                    self.shard.network.activation,
+                )
+                for control in CONTROLS
+            ]
+            for row, seed in enumerate(self.column("seed_weights"))
+        ]
 
     def _hidden(self, layer: int) -> Array:
         """What a layer reads on the first test samples (r or 1, n, w): one copy where the networks share it."""

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from sgdphases.provenance import fingerprint
+from sgdphases.tracking.address import shown
 from sgdphases.tracking.spool import Spool
 
 
@@ -27,15 +27,15 @@ def begin(rule: str, parser: argparse.ArgumentParser, argv: Sequence[str] | None
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     arguments = sys.argv[1:] if argv is None else list(argv)
     command = shlex.join([sys.executable, "-m", f"sgdphases.steps.{rule}", *arguments])
-    logging.info("repeat with: %s", re.sub(r"(?<=://)[^/@\s]+@", "***@", command))  # no password in a log
+    logging.info("repeat with: %s", shown(command))
     return parser.parse_args(arguments)
 
 
-def events(path: str | None, experiment: str, rule: str, key: str) -> AbstractContextManager[Any]:
-    """The spool of one job, or a silent stand-in where no spool was asked for."""
+def events(path: str | None, experiment: str, rule: str, key: str, *, dataset: str = "") -> AbstractContextManager[Any]:
+    """The spool of one job, or a silent stand-in where no spool was asked for; `dataset` as for `fingerprint`."""
     if path is None:
         return nullcontext(_Silent())
-    return Spool(path, experiment=experiment, rule=rule, key=key, code=fingerprint(rule))
+    return Spool(path, experiment=experiment, rule=rule, key=key, code=fingerprint(rule, dataset))
 
 
 class _Silent:

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from sgdphases.claims.claim import COLUMNS
+from sgdphases.claims.claim import COLUMNS, graded
 from sgdphases.claims.registry import PAPERS
 from sgdphases.config import read_card
 from sgdphases.files import writing
 from sgdphases.steps.command import begin, events
-from sgdphases.steps.words import module_of
+from sgdphases.steps.words import function_of
 from sgdphases.storage import cube
 
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     fits = {Path(path).stem: cube.read(path) for path in arguments.fits}
     papers = read_card(arguments.card).analysis.claims
     with events(arguments.spool, data.attrs["experiment"], "grade", data.attrs["experiment"]) as spool:
-        rows = [row for paper in papers for row in module_of(PAPERS[paper]).rows(paper, data, fits)]
+        rows = [row for paper in papers for row in graded(function_of(PAPERS[paper])(), paper, data, fits)]
         write_rows(arguments.claims, rows)
         spool.metrics({f"claims_{verdict}": n for verdict, n in Counter(r["verdict"] for r in rows).items()})
         spool.artifact(arguments.claims)

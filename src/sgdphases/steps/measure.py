@@ -12,10 +12,11 @@ from threadpoolctl import threadpool_limits
 from sgdphases.config import read_card
 from sgdphases.datasets.loading import load_tasks
 from sgdphases.datasets.task import Task
-from sgdphases.ensemble.shard import Shard
+from sgdphases.ensemble.shard import GRADIENT_UPDATES, Shard
 from sgdphases.observables.measurement import Measurement
-from sgdphases.observables.registry import Observable, selected
+from sgdphases.observables.registry import Observable, running_attributes, selected
 from sgdphases.observables.signal import constant_loss
+from sgdphases.observables.snapshot import FEATURE_SAMPLES
 from sgdphases.quantities import HYPERPARAMETERS
 from sgdphases.steps.command import begin, events
 from sgdphases.storage import cube
@@ -23,16 +24,6 @@ from sgdphases.storage.records import open_records
 
 if TYPE_CHECKING:
     from sgdphases.storage.records import Records
-
-RUNNING = {
-    "epoch_train_loss": {"long_name": "training loss, mean over the epoch", "units": "1", "symbol": "L"},
-    "epoch_gradient_norm": {
-        "long_name": "norm of the gradient's mean over the epoch",
-        "units": "1",
-        "symbol": r"\|\nabla L\|",
-    },
-}
-"""CF attributes of what training itself measures."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -47,9 +38,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = begin("measure", parser, argv)
     torch.set_num_threads(arguments.threads)
     threadpool_limits(arguments.threads)  # NumPy's own; spectra of wide layers are far slower when threads contend
-    words = read_card(arguments.card).analysis.observables
+    card, job = read_card(arguments.card), (Path(arguments.card).stem, "measure", Path(arguments.records).stem)
+    words = card.analysis.observables
     with (
-        events(arguments.spool, Path(arguments.card).stem, "measure", Path(arguments.records).stem) as spool,
+        events(arguments.spool, *job, dataset=card.ensemble.dataset["name"]) as spool,
         open_records(arguments.records) as records,
     ):
         found, tasks = _measure(records, words, arguments.data)
@@ -61,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _measure(records: "Records", words: list[str], data: str) -> tuple[dict[str, np.ndarray], dict[int, Task]]:
-    """Every observable at every recorded step, (networks, steps, ...axes), and the tasks it was measured on."""
+    """Every observable at every step with weights, (networks, steps, ...axes), and the tasks it was measured on."""
     shard = Shard.from_dict(records.shard)
     layers = shard.network.trained_layers
     tasks = load_tasks(
@@ -75,13 +67,15 @@ def _measure(records: "Records", words: list[str], data: str) -> tuple[dict[str,
     initial = {layer: records.weights(layer, 0) for layer in layers}
     measurement = Measurement(shard, tasks, initial_weights=initial, words=words)
     found: dict[str, np.ndarray] = {}
-    for place, step in enumerate(records.steps):
+    missing = {observable.name: observable.missing for observable in selected(words)}
+    for place, step in enumerate(records.weight_steps):
         weights = {layer: records.weights(layer, place) for layer in layers}
         biases = {layer: records.bias(layer, place) for layer in layers if shard.network.bias[layer]}
         alive = (records.diverged_at < 0) | (records.diverged_at > step)
         for name, values in measurement.at(weights, biases, alive=alive).items():
             shape = (len(shard), len(records.steps), *values.shape[1:])
-            found.setdefault(name, np.empty(shape, dtype=values.dtype))[:, place] = values
+            blank = np.full(shape, missing[name], dtype=values.dtype) if name not in found else None
+            found.setdefault(name, blank)[:, np.searchsorted(records.steps, step)] = values
     return found, tasks
 
 
@@ -98,22 +92,38 @@ def _labelled(
             axes, values = tuple(axis for axis in axes if axis != "layer"), values.squeeze(axis=2)
         variables[observable.name] = (("network", "step", *axes), values, observable.attributes)
     for name in shard.running:
-        variables[name] = (("network", "step"), records.scalar(name).T, RUNNING[name])
-    if shard.update == "sgd":
+        values = np.moveaxis(records.scalar(name), 0, 1)
+        axes = ("layer",)[: values.ndim - 2]
+        if axes and len(layers) == 1:
+            axes, values = (), values.squeeze(axis=2)
+        variables[name] = (("network", "step", *axes), values, running_attributes(name))
+    if shard.update in GRADIENT_UPDATES:
         meta = {"long_name": "loss of the best constant answer", "units": "1", "symbol": "L_c"}
         variables["constant_loss"] = (("network",), _constant_losses(shard, tasks), meta)
     meta = {"long_name": "step at which the network diverged, -1 if it did not", "units": "1", "symbol": "t_d"}
     variables["diverged_at"] = (("network",), np.asarray(records.diverged_at), meta)
     columns = {name: shard.networks[name] for name in ("replica", *HYPERPARAMETERS) if name in shard.networks}
     columns["batch_size"] = np.full(len(shard), shard.batch_size)
-    task = next(iter(tasks.values()))
     return cube.measured(
         columns,
         variables,
         steps=records.steps,
         layers={layer: shard.network.shape(layer) for layer in layers},
-        attrs={"dataset": shard.dataset["name"], "samples": len(task.inputs), "widths": list(shard.network.widths)},
+        attrs={
+            "dataset": shard.dataset["name"],
+            "widths": list(shard.network.widths),
+            "last_batch": shard.last_batch,
+            **_samples(shard, tasks),
+        },
     )
+
+
+def _samples(shard: Shard, tasks: dict[int, Task]) -> dict[str, int]:
+    """How many samples networks are trained on, and how many features and per-sample gradients are measured on."""
+    if shard.update == "contrastive_divergence":
+        return {}  # the task is a kernel, not samples of it
+    task = next(iter(tasks.values()))
+    return {"samples": len(task.inputs), "feature_samples": min(len(task.test_inputs), FEATURE_SAMPLES)}
 
 
 def _constant_losses(shard: Shard, tasks: dict[int, Task]) -> np.ndarray:

@@ -4,7 +4,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from sgdphases.claims.papers import CITATIONS
 from sgdphases.config import Card, read_card
+from sgdphases.provenance import fingerprint, release
 from sgdphases.shards import points
 from sgdphases.steps.command import begin, events
 from sgdphases.storage import cube
@@ -23,11 +25,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     experiment = Path(arguments.card).stem
     with events(arguments.spool, experiment, "merge", experiment) as spool:
         merged = cube.merge(layout(card), ((path, cube.read(path)) for path in arguments.measured))
-        merged.attrs |= {"title": card.title, "study": card.study, "references": card.paper, "experiment": experiment}
+        merged.attrs |= described(card, experiment, shards=len(arguments.measured))
         merged = with_phases(merged)
         cube.write(merged, arguments.cube)
         spool.params({"shards": len(arguments.measured), "variables": len(merged.data_vars), **merged.sizes})
         spool.artifact(arguments.cube)
+
+
+def described(card: Card, experiment: str, *, shards: int) -> dict[str, str]:
+    """What a cube says about itself in its CF attributes; nothing that differs between two runs of the same code.
+
+    Args:
+        card: The experiment's card.
+        experiment: Its name.
+        shards: Number of shards it was merged from.
+
+    Returns:
+        Attribute to text.
+    """
+    return {
+        "title": card.title,
+        "study": card.study,
+        "paper": card.paper,
+        "references": CITATIONS.get(card.paper, card.paper),
+        "experiment": experiment,
+        "source": f"numerical simulation by sgdphases {release()}",
+        "code_version": f"{release()}, code {fingerprint('merge')}",
+        "history": f"sgdphases.steps.merge: {shards} measured shards of {experiment} merged",
+    }
 
 
 def layout(card: Card) -> cube.Layout:
@@ -37,7 +62,8 @@ def layout(card: Card) -> cube.Layout:
         axes=dict(ensemble.grid) or {"point": list(range(len(ensemble.points)))},
         points=points(ensemble),
         replicas=list(range(ensemble.replicas)),
-        steps=ensemble.records.steps(ensemble.steps),
+        times=ensemble.times,
+        clock=ensemble.clock,
     )
 
 

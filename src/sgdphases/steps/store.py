@@ -23,7 +23,8 @@ def main(argv: list[str] | None = None) -> None:
     try:
         ids = store.prepare(args.uri, args.artifacts, args.experiments)
     except Exception as error:  # MLflow lets errors of its database and network libraries through as they are
-        log.warning("The tracking store %s cannot be made ready; jobs go on without it: %s", shown(args.uri), error)
+        words = "The tracking store %s cannot be made ready; jobs go on without it: %s"
+        log.warning(words, shown(args.uri), shown(error))
     write_json(args.stamp, {"store": shown(absolute(args.uri)), "experiments": ids, "complete": bool(ids)})
 
 

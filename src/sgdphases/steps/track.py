@@ -80,7 +80,6 @@ def experiment(args: argparse.Namespace) -> list[Run]:
         start=int(Path(args.cube).stat().st_mtime * 1000),
         tags=tags,
         note=note(args, cube, claims),
-        datasets={name: words for job in jobs for name, words in job.datasets.items()},
         artifacts=tuple(files),
     )
     return [parent, *jobs, *points(args.experiment, cube, jobs, start=parent.start)]

@@ -39,7 +39,8 @@ def main(argv: list[str] | None = None) -> None:
     shard_file = Path(arguments.shard)
     shard = Shard.from_dict(read_json(shard_file))
     signals = Signals()
-    with signals, events(arguments.spool, shard_file.resolve().parents[1].name, "train", shard_file.stem) as spool:
+    experiment, dataset = shard_file.resolve().parents[1].name, shard.dataset["name"]
+    with signals, events(arguments.spool, experiment, "train", shard_file.stem, dataset=dataset) as spool:
         Job(shard, arguments, spool, signals).run()
 
 
@@ -141,9 +142,8 @@ class Job:
                 "shard": Path(arguments.shard).stem,
             }
         )
-        manifest = Path(arguments.data, f"{shard.dataset['name']}.json")
-        if manifest.is_file():
-            known = read_json(manifest)
+        if arguments.manifest is not None:
+            known = read_json(arguments.manifest)
             self.spool.dataset(shard.dataset["name"], known["digest"], known["title"])
         if state is not None:
             log.info("going on from step %d of %d", state.step, shard.steps)
@@ -221,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--records", required=True, help="records file to write (NetCDF)")
     parser.add_argument("--checkpoints", required=True, help="folder for this job's checkpoints")
     parser.add_argument("--data", required=True, help="data directory")
+    parser.add_argument("--manifest", help="file that says what the data set is")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0)

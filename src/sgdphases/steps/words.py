@@ -1,8 +1,7 @@
-"""From a card's word to the function or module that a registry names for it."""
+"""From a card's word to the function that a registry names for it."""
 
 import importlib
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 
@@ -10,8 +9,3 @@ def function_of(place: str) -> Callable[..., Any]:
     """The function at "package.module:function"."""
     module, name = place.split(":")
     return getattr(importlib.import_module(module), name)
-
-
-def module_of(place: str) -> ModuleType:
-    """The module at "package.module"."""
-    return importlib.import_module(place)

@@ -9,10 +9,16 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.files import writing
-from sgdphases.quantities import HYPERPARAMETERS, attributes
+from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, attributes
 
 NO_VALUE = -1
 """What an integer flag holds where nothing could be measured (NaN's place)."""
+
+NUMBERED = ("layer", "mode", "control", "image", "iteration")
+"""Dimensions of single variables."""
+
+NAMES = ("layer_name", "rank", "control_name")
+"""Coordinates that say more about them."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +29,15 @@ class Layout:
         axes: Dimension name to its values, in the card's order. A star of points has the one axis `point`.
         points: Typed hyperparameters of every combination, row-major over `axes`.
         replicas: Replica numbers.
-        steps: Recorded steps.
+        times: Recorded times, in the card's clock.
+        clock: What they count: `step`, or `flow_time`, which is another step for every learning rate and momentum.
     """
 
     axes: dict[str, list[Any]]
     points: list[dict[str, Any]]
     replicas: list[int]
-    steps: list[int]
+    times: list[float]
+    clock: str = "step"
     _places: dict[tuple[Any, ...], int] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +75,7 @@ def measured(
     steps: Sequence[int],
     layers: Mapping[int, tuple[int, int]],
     attrs: Mapping[str, Any],
+    controls: Sequence[str] = (),
 ) -> xr.Dataset:
     """Label what was measured on one shard.
 
@@ -76,9 +85,10 @@ def measured(
         steps: Recorded steps.
         layers: Number of each trained layer to the shape (out, in) of its weights.
         attrs: Attributes of the file.
+        controls: Names of the values of `control`, where a variable has that dimension.
 
     Returns:
-        Dataset with the dimensions network, step and, where needed, layer and mode.
+        Dataset with the dimensions network, step and, where needed, those of `NUMBERED`.
     """
     data = {name: (dims, values, meta) for name, (dims, values, meta) in variables.items()}
     coordinates: dict[str, Any] = {name: ("network", np.asarray(values)) for name, values in columns.items()}
@@ -89,9 +99,12 @@ def measured(
         coordinates["layer_name"] = ("layer", names, {"long_name": "name of a layer"})
         ranks = np.array([min(shape) for shape in layers.values()], dtype=np.int64)
         coordinates["rank"] = ("layer", ranks, {"long_name": "number of modes of a layer", "units": "1"})
-    modes = [values.shape[dims.index("mode")] for dims, values, _ in variables.values() if "mode" in dims]
-    if modes:
-        coordinates["mode"] = ("mode", np.arange(modes[0]))
+    for name in NUMBERED[1:]:
+        sizes = [values.shape[dims.index(name)] for dims, values, _ in variables.values() if name in dims]
+        if sizes:
+            coordinates[name] = (name, np.arange(sizes[0]))
+    if "control" in coordinates:
+        coordinates["control_name"] = ("control", list(controls), {"long_name": "what was done to the weights"})
     return xr.Dataset(data, coords=coordinates, attrs=dict(attrs))
 
 
@@ -103,8 +116,8 @@ def merge(layout: Layout, shards: Iterable[tuple[str, xr.Dataset]]) -> xr.Datase
         shards: (Name for messages, measured dataset) of every shard.
 
     Returns:
-        The cube: dimensions are the axes with more than one value, `replica`, `step`, and `layer`, `mode` where a
-        variable has them; what is constant over the grid is a scalar coordinate.
+        The cube: dimensions are the axes with more than one value, `replica`, the clock, and those of `NUMBERED` where
+        a variable has them; what is constant over the grid is a scalar coordinate.
 
     Raises:
         ValueError: If a shard holds a network that is none of the experiment's, holds other steps or variables than
@@ -116,7 +129,7 @@ def merge(layout: Layout, shards: Iterable[tuple[str, xr.Dataset]]) -> xr.Datase
     first: xr.Dataset | None = None
     for name, shard in shards:
         places = _places(layout, name, shard)
-        first = _agreeing(first, name, shard, layout.steps)
+        first = _agreeing(first, name, shard, layout)
         for word, variable in shard.data_vars.items():
             if word not in values:
                 values[word] = _blank(variable, cells)
@@ -150,14 +163,15 @@ def read(path: str | Path) -> xr.Dataset:
         path: The file.
 
     Returns:
-        The dataset.
+        The dataset as it was written: flags are whole numbers, `NO_VALUE` where they have none. (Plain xarray makes
+        floats of a flag that declares `_FillValue`, NaN where it has no value.)
 
     Raises:
         FileNotFoundError: If there is none.
         ValueError: If the file is damaged or incomplete; the message names it.
     """
     try:
-        with xr.open_dataset(path, engine="netcdf4") as opened:
+        with xr.open_dataset(path, engine="netcdf4", mask_and_scale=False) as opened:
             dataset = opened.load()
     except FileNotFoundError:
         raise
@@ -165,6 +179,9 @@ def read(path: str | Path) -> xr.Dataset:
         raise ValueError(f"{path} is damaged ({error}); delete it and run again to rebuild it") from error
     if dataset.attrs.get("complete") != 1:
         raise ValueError(f"{path} is incomplete; delete it and run again to rebuild it")
+    for variable in dataset.variables.values():
+        if variable.dtype.kind == "f":
+            variable.attrs.pop("_FillValue", None)  # NaN says it already
     return dataset
 
 
@@ -184,15 +201,27 @@ def _places(layout: Layout, name: str, shard: xr.Dataset) -> np.ndarray:
     return np.array(places)
 
 
-def _agreeing(first: xr.Dataset | None, name: str, shard: xr.Dataset, steps: Sequence[int]) -> xr.Dataset:
-    """Check a shard against the card's steps and the first shard's variables; return the first shard."""
-    if shard["step"].values.tolist() != list(steps):
+def _agreeing(first: xr.Dataset | None, name: str, shard: xr.Dataset, layout: Layout) -> xr.Dataset:
+    """Check a shard against the card's times and the first shard's variables; return the first shard."""
+    steps = np.broadcast_to(
+        _steps(layout, shard["learning_rate"].values, shard["momentum"].values),
+        (shard.sizes["network"], len(layout.times)),
+    )
+    if steps.shape[1] != shard.sizes["step"] or (steps != shard["step"].values).any():
         raise ValueError(f"{name} was recorded at other steps than the card says")
     first = shard if first is None else first
     if set(first.data_vars) != set(shard.data_vars):
         unlike = set(first.data_vars) ^ set(shard.data_vars)
         raise ValueError(f"{name} and another shard differ in the variables {', '.join(sorted(unlike))}")
     return first
+
+
+def _steps(layout: Layout, learning_rate: np.ndarray, momentum: np.ndarray) -> np.ndarray:
+    """Steps at which networks are recorded, (times,) or (..., times) where they differ."""
+    times = np.asarray(layout.times)
+    if layout.clock == "step":
+        return times.astype(np.int64)
+    return np.rint(times / (learning_rate / (1 - momentum))[..., None]).astype(np.int64)
 
 
 def _blank(variable: xr.DataArray, cells: int) -> np.ndarray:
@@ -212,27 +241,30 @@ def _labelled(layout: Layout, first: xr.Dataset, values: dict[str, np.ndarray]) 
     grid_shape = tuple(len(layout.axes[axis]) for axis in many)
     data = {}
     for name, array in values.items():
-        rest = first[name].dims[1:]
+        rest = (layout.clock if dim == "step" else dim for dim in first[name].dims[1:])
         shaped = array.reshape(*grid_shape, len(layout.replicas), *array.shape[1:])
         data[name] = ((*many, "replica", *rest), shaped, first[name].attrs)
     coordinates = _coordinates(layout, many, grid_shape)
-    for name in ("layer", "mode"):
+    for name in NUMBERED:
         if name in first.coords:
             coordinates[name] = (name, first[name].values, attributes(name))
-    coordinates |= {name: first[name].variable for name in ("layer_name", "rank") if name in first.coords}
+    coordinates |= {name: first[name].variable for name in NAMES if name in first.coords}
     cube = xr.Dataset(data, coords=coordinates, attrs=first.attrs)
-    return _timed(cube)
+    return _timed(cube, layout)
 
 
 def _coordinates(layout: Layout, many: list[str], shape: tuple[int, ...]) -> dict[str, Any]:
     """Every hyperparameter on just those axes along which it changes."""
     coordinates: dict[str, Any] = {
         "replica": ("replica", np.asarray(layout.replicas, dtype=np.int64), attributes("replica")),
-        "step": ("step", np.asarray(layout.steps, dtype=np.int64), attributes("step")),
+        layout.clock: (layout.clock, np.asarray(layout.times), attributes(layout.clock)),
     }
     if "point" in many:
         coordinates["point"] = ("point", np.arange(len(layout.points)), attributes("point"))
-    columns = {name: [point[name] for point in layout.points] for name in HYPERPARAMETERS}
+    neutral = {name for name in DATA_AXES if all(p[name] == QUANTITIES[name].neutral for p in layout.points)}
+    columns = {name: [p[name] for p in layout.points] for name in HYPERPARAMETERS if name not in neutral}
+    if any(p["weight_decay"] for p in layout.points):
+        columns["l2_strength"] = [p["weight_decay"] / 2 for p in layout.points]
     columns["temperature"] = [p["learning_rate"] / p["batch_size"] for p in layout.points]
     columns["inverse_init_scale"] = [1 / p["init_scale"] if p["init_scale"] else np.inf for p in layout.points]
     for name, column in columns.items():
@@ -248,11 +280,28 @@ def _coordinates(layout: Layout, many: list[str], shape: tuple[int, ...]) -> dic
     return coordinates
 
 
-def _timed(cube: xr.Dataset) -> xr.Dataset:
-    """Add the two clocks of a run: passes over the data, and gradient-flow time."""
-    epoch = cube["step"] * cube["batch_size"] / cube.attrs["samples"]
-    flow_time = cube["learning_rate"] * cube["step"]
+def _timed(cube: xr.Dataset, layout: Layout) -> xr.Dataset:
+    """Add the other clocks of a run: steps, gradient-flow time, and, where there are samples, passes over them."""
+    if layout.clock == "flow_time":
+        rate, momentum, times = xr.broadcast(cube["learning_rate"], cube["momentum"], cube["flow_time"])
+        steps = np.rint(times / (rate / (1 - momentum))).astype(np.int64)
+        cube = cube.assign_coords(step=steps.assign_attrs(attributes("step")))
+    clocks = {"flow_time": cube["learning_rate"] * cube["step"] / (1 - cube["momentum"])}
+    if "samples" in cube.attrs:
+        samples = cube.coords["samples"] if "samples" in cube.coords else cube.attrs["samples"]
+        clocks["epoch"] = _epochs(cube, samples)
+        clocks["epoch_time"] = clocks["flow_time"] / samples
+    if layout.clock == "flow_time":
+        del clocks["flow_time"]
     return cube.assign_coords(
-        epoch=epoch.astype(float).assign_attrs(attributes("epoch")),
-        flow_time=flow_time.astype(float).assign_attrs(attributes("flow_time")),
+        {name: clock.astype(float).assign_attrs(attributes(name)) for name, clock in clocks.items()}
     )
+
+
+def _epochs(cube: xr.Dataset, samples: xr.DataArray | int) -> xr.DataArray:
+    """Passes over the data; where a smaller last batch is kept, whole ones end with it."""
+    shown = cube["step"] * cube["batch_size"] / samples
+    if cube.attrs.get("last_batch") != "keep":
+        return shown
+    batches = np.ceil(samples / cube["batch_size"])
+    return cube["step"] // batches + cube["step"] % batches * cube["batch_size"] / samples

@@ -17,12 +17,12 @@ def with_phases(cube: xr.Dataset) -> xr.Dataset:
     that diverged is labelled so from that step on.
 
     Args:
-        cube: A merged cube; without `eigenvalues` and `train_loss` it is returned as it is.
+        cube: A merged cube; without `eigenvalues`, `train_loss` and the clock `step` it is returned as it is.
 
     Returns:
         The cube with `phase` (int8, CF flags), `target_largest` and `target_width`.
     """
-    if not {"eigenvalues", "train_loss"} <= set(cube.data_vars):
+    if not {"eigenvalues", "train_loss"} <= set(cube.data_vars) or "step" not in cube.dims:
         return cube
     levels = cube["eigenvalues"]
     largest, smallest = levels.max("mode"), levels.min("mode")

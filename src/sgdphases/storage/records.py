@@ -1,12 +1,14 @@
 """Records: the weights and running scalars that training leaves, one NetCDF-4 file per shard.
 
-Dimensions `record` and `network`, and per trained layer `out_<l>` and `in_<l>`. Variables `step` (record),
-`weights_<l>` (record, network, out, in), `bias_<l>` (record, network, out), running scalars (record, network) and
-`diverged_at` (network), -1 for alive. Attributes: `shard`, its JSON text, and `complete`. All data carry Fletcher-32
-sums, so damage is seen when it is read.
+Dimensions `record`, `weight_record` (those records that hold weights), `network`, `layer` (the trained ones), and per
+trained layer `out_<l>` and `in_<l>`. Variables `step` (record), `weight_step` (weight_record), `weights_<l>`
+(weight_record, network, out, in), `bias_<l>` (weight_record, network, out), running observables (record, network) or
+(record, network, layer), and `diverged_at` (network), -1 for alive. Attributes: `shard`, its JSON text, and `complete`.
+All data carry Fletcher-32 sums, so damage is seen when it is read.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +19,20 @@ import numpy as np
 
 from sgdphases.files import writing
 
-UNITS = {"epoch_train_loss": "loss", "epoch_gradient_norm": "loss per weight"}
 MEANINGS = {
-    "epoch_train_loss": "mean batch loss over the epoch so far",
-    "epoch_gradient_norm": "Frobenius norm of the mean batch gradient over the epoch so far",
+    "epoch_train_loss": ("mean batch loss over the epoch so far", "1"),
+    "epoch_train_accuracy": ("mean batch accuracy over the epoch so far", "1"),
+    "epoch_gradient_norm": ("Frobenius norm of the mean batch gradient over the epoch so far", "1"),
+    "weight_work": ("sum of -<W, gradient> learning_rate / (1 - momentum) over all steps so far", "1"),
+    "weight_diffusion": ("sum over all steps so far of what the squared norm gains beyond the work", "1"),
+    "coupling": ("standard deviation of all weights times the square root of the fan-in", "1"),
+    "mean_coupling": ("mean of all weights times the fan-in", "1"),
+    "test_loss": ("loss over the test set", "1"),
+    "test_accuracy": ("accuracy over the test set", "1"),
+    "validation_loss": ("loss over the validation set", "1"),
+    "validation_accuracy": ("accuracy over the validation set", "1"),
 }
+"""Long name and units of running observables."""
 
 
 def write_records(
@@ -35,27 +46,34 @@ def write_records(
     Args:
         path: Where; an existing file is replaced when the new one is whole.
         shard: The shard's JSON object.
-        records: Per record step, in their order: arrays by variable name, each with the networks first.
+        records: Per record step, in their order: arrays by variable name, each with the networks first; those of
+            weights at the shard's `weight_steps` only.
         diverged_at: The update that each network did not survive, -1 for alive, (networks,).
 
     Raises:
-        ValueError: If there are not as many records as record steps.
+        ValueError: If there are not as many records, or weights, as there are steps for them.
     """
     steps = np.asarray(shard["record_steps"], dtype=np.int64)
+    weight_steps = np.asarray(shard.get("weight_steps") or steps, dtype=np.int64)
     with writing(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4") as file:
         file.createDimension("record", len(steps))
+        file.createDimension("weight_record", len(weight_steps))
         file.createDimension("network", len(diverged_at))
         _variable(file, "step", ("record",), np.int64)[:] = steps
+        _variable(file, "weight_step", ("weight_record",), np.int64)[:] = weight_steps
         _variable(file, "diverged_at", ("network",), np.int64)[:] = diverged_at
-        count = 0
-        for number, record in enumerate(records):
+        counts = Counter({"records": 0})
+        for record in records:
+            counts["records"] += 1
             for name, array in record.items():
                 if name not in file.variables:
                     _create(file, name, array)
-                file.variables[name][number] = array
-            count += 1
-        if count != len(steps):
-            raise ValueError(f"{count} records for {len(steps)} record steps")
+                file.variables[name][counts[name]] = array
+                counts[name] += 1
+        for name, count in counts.items():
+            expected = len(weight_steps if _holds_weights(name) else steps)
+            if count != expected:
+                raise ValueError(f"{count} {name} for {expected} record steps")
         file.shard = json.dumps(shard, sort_keys=True)
         file.complete = np.int64(1)
 
@@ -69,6 +87,7 @@ class Records:
     Attributes:
         shard: The shard's JSON object.
         steps: Recorded steps.
+        weight_steps: Those of them at which weights were recorded.
         diverged_at: The update that each network did not survive, -1 for alive.
 
     Raises:
@@ -89,24 +108,27 @@ class Records:
         self._file.set_auto_mask(False)
         self.shard: dict[str, Any] = json.loads(self._file.shard)
         self.steps = self._read("step", slice(None))
+        self.weight_steps = self._read("weight_step", slice(None))
         self.diverged_at = self._read("diverged_at", slice(None))
 
     def weights(self, layer: int, record: int) -> np.ndarray:
-        """Weights of a trained layer at one record, (networks, out, in)."""
+        """Weights of a trained layer at one of `weight_steps`, (networks, out, in)."""
         return self._read(f"weights_{layer}", record)
 
     def bias(self, layer: int, record: int) -> np.ndarray:
-        """Bias of a trained layer at one record, (networks, out)."""
+        """Bias of a trained layer at one of `weight_steps`, (networks, out)."""
         return self._read(f"bias_{layer}", record)
 
     def scalar(self, name: str) -> np.ndarray:
-        """A running observable at all records, (records, networks)."""
+        """A running observable at all records, (records, networks) or (records, networks, trained layers)."""
         return self._read(name, slice(None))
 
     @property
     def scalars(self) -> tuple[str, ...]:
         """Names of the running observables in the file."""
-        return tuple(name for name, variable in self._file.variables.items() if variable.dimensions[1:] == ("network",))
+        return tuple(
+            name for name, variable in self._file.variables.items() if variable.dimensions[:2] == ("record", "network")
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -143,14 +165,22 @@ def open_records(path: str | Path) -> Records:
 
 def _create(file: netCDF4.Dataset, name: str, array: np.ndarray) -> None:
     """Make the variable of one kind of array, chunked by record."""
-    kind, _, layer = name.rpartition("_")
-    sides = (f"out_{layer}", f"in_{layer}")[: array.ndim - 1] if kind in ("weights", "bias") else ()
+    layer = name.rpartition("_")[2]
+    weights = _holds_weights(name)
+    sides = (f"out_{layer}", f"in_{layer}")[: array.ndim - 1] if weights else ("layer",)[: array.ndim - 1]
     for side, size in zip(sides, array.shape[1:], strict=True):
         if side not in file.dimensions:
             file.createDimension(side, size)
-    variable = _variable(file, name, ("record", "network", *sides), array.dtype, chunks=(1, *array.shape))
+    dimensions = ("weight_record" if weights else "record", "network", *sides)
+    variable = _variable(file, name, dimensions, array.dtype, chunks=(1, *array.shape))
     if name in MEANINGS:
-        variable.long_name, variable.units = MEANINGS[name], UNITS[name]
+        variable.long_name, variable.units = MEANINGS[name]
+
+
+def _holds_weights(name: str) -> bool:
+    """Whether a variable is weights or biases of a layer."""
+    kind, _, layer = name.rpartition("_")
+    return kind in ("weights", "bias") and layer.isdigit()
 
 
 def _variable(

@@ -35,14 +35,7 @@ def initial_spectrum_width(rows: int, fan_in: int, init_scale: ArrayLike) -> Flo
 
 
 def published_drift_gap(drift: ArrayLike) -> Floats:
-    """The drift |K_11| − |K_KK| of the published criterion (second quirk).
-
-    Args:
-        drift: K_ii, largest level first, shape (..., K).
-
-    Returns:
-        Shape (...), per unit of flow time.
-    """
+    """The drift |K_11| − |K_KK| of the published criterion (second quirk); of the same levels as `drift_gap`."""
     own = np.asarray(drift, dtype=np.float64)
     return np.abs(own[..., 0]) - np.abs(own[..., -1])
 
@@ -61,14 +54,7 @@ def drift_gap(drift: ArrayLike) -> Floats:
 
 
 def published_repulsion(diffusion: ArrayLike) -> Floats:
-    """Repulsion of the published criterion, 2V_1K/(K−1) + Σ_{k=1}^{K−2} (V_1,1+k + V_K,K−k+1)/k (third quirk).
-
-    Args:
-        diffusion: V_ij (the published one is rotated as a tensor), largest level first, shape (..., K, K), K ≥ 2.
-
-    Returns:
-        Shape (...); divided by the level spacing it is a drift of the gap per unit of temperature.
-    """
+    """2V_1K/(K−1) + Σ_{k=1}^{K−2} (V_1,1+k + V_K,K−k+1)/k (third quirk), where `repulsion` has V_K,K−k."""
     return _repulsion(diffusion, shift=1)
 
 
@@ -96,7 +82,7 @@ def _repulsion(diffusion: ArrayLike, shift: int) -> Floats:
 
 
 def published_criterion(
-    drift: ArrayLike, diffusion: ArrayLike, *, rows: int, fan_in: int, init_scale: ArrayLike, temperature: ArrayLike
+    drift: ArrayLike, diffusion: ArrayLike, *, width: ArrayLike, temperature: ArrayLike
 ) -> NDArray[np.bool_]:
     """Whether a network passes the criterion as published: drift beats repulsion.
 
@@ -106,65 +92,55 @@ def published_criterion(
     Args:
         drift: K_ii, largest level first, shape (..., K), K ≥ 2.
         diffusion: Ṽ of `dyson.published_eigenbasis_moments`, shape (..., K, K).
-        rows: Rows of W.
-        fan_in: Columns of W.
-        init_scale: σ, shape (...) or a number.
+        width: `initial_spectrum_width`, shape (...) or a number.
         temperature: learning_rate / batch_size, shape (...) or a number.
 
     Returns:
         Shape (...).
     """
-    width = initial_spectrum_width(rows, fan_in, init_scale)
     return _passes(published_drift_gap(drift), published_repulsion(diffusion), width, temperature, diffusion)
 
 
 def corrected_criterion(
-    drift: ArrayLike, diffusion: ArrayLike, *, rows: int, fan_in: int, init_scale: ArrayLike, temperature: ArrayLike
+    drift: ArrayLike, diffusion: ArrayLike, *, width: ArrayLike, temperature: ArrayLike
 ) -> NDArray[np.bool_]:
     """Whether drift beats repulsion, with the three quirks put right; does not depend on the basis of A_n.
 
     Args:
-        drift: K_ii, largest level first, shape (..., K), K ≥ 2.
+        drift: As for `published_criterion`.
         diffusion: V of `dyson.eigenbasis_moments`, shape (..., K, K).
-        rows: Rows of W.
-        fan_in: Columns of W.
-        init_scale: σ, shape (...) or a number.
-        temperature: learning_rate / batch_size, shape (...) or a number.
+        width: As for `published_criterion`.
+        temperature: As for `published_criterion`.
 
     Returns:
         Shape (...). Its 50 % contour over replicas is the boundary.
     """
-    width = initial_spectrum_width(rows, fan_in, init_scale)
     return _passes(drift_gap(drift), repulsion(diffusion), width, temperature, diffusion)
 
 
 def _passes(
-    gap: Floats, pushed: Floats, width: Floats, temperature: ArrayLike, diffusion: ArrayLike
+    gap: Floats, pushed: Floats, width: ArrayLike, temperature: ArrayLike, diffusion: ArrayLike
 ) -> NDArray[np.bool_]:
     """Drift of the gap against repulsion over equally spaced levels."""
-    spacing = width / (np.shape(diffusion)[-1] - 1)
+    spacing = np.asarray(width, dtype=np.float64) / (np.shape(diffusion)[-1] - 1)
     return gap * spacing >= np.asarray(temperature, dtype=np.float64) * pushed
 
 
-def criterion_temperature(
-    drift: ArrayLike, diffusion: ArrayLike, *, rows: int, fan_in: int, init_scale: ArrayLike
-) -> Floats:
+def criterion_temperature(drift: ArrayLike, diffusion: ArrayLike, *, width: ArrayLike) -> Floats:
     """Temperature at which drift and repulsion of the corrected criterion balance for one network.
 
-    T = 4σ² √(rows/fan_in) |K_11 − K_KK| / ((K−1) ν). K and V themselves depend on the temperature at which the network
-    was trained, so this is the boundary only where it equals that temperature.
+    T = width |K_11 − K_KK| / ((K−1) ν). K and V themselves depend on the temperature at which the network was trained,
+    so this is the boundary only where it equals that temperature.
 
     Args:
-        drift: K_ii, largest level first, shape (..., K), K ≥ 2.
-        diffusion: V of `dyson.eigenbasis_moments`, shape (..., K, K).
-        rows: Rows of W.
-        fan_in: Columns of W.
-        init_scale: σ, shape (...) or a number.
+        drift: As for `corrected_criterion`.
+        diffusion: As for `corrected_criterion`.
+        width: As for `corrected_criterion`.
 
     Returns:
         Shape (...); infinity without noise, NaN with neither drift nor noise.
     """
-    spacing = initial_spectrum_width(rows, fan_in, init_scale) / (np.shape(diffusion)[-1] - 1)
+    spacing = np.asarray(width, dtype=np.float64) / (np.shape(diffusion)[-1] - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return spacing * drift_gap(drift) / repulsion(diffusion)
 

@@ -31,16 +31,16 @@ def absolute(uri: str) -> str:
     return f"sqlite:///{Path(path).expanduser().resolve()}"
 
 
-def shown(uri: str) -> str:
-    """The store's URI as a log may show it: without a user's password.
+def shown(text: object) -> str:
+    """A text as a log may show it: without users and passwords in addresses.
 
     Args:
-        uri: The URI.
+        text: An address, a command line, an error that quotes one.
 
     Returns:
-        The URI, with stars for what stands before the host.
+        The text, in every address with stars for what stands before the host.
     """
-    return re.sub(r"(?<=://)[^/@\s]+@", "***@", uri)
+    return re.sub(r"(?<=://)(?!/)\S+@", "***@", str(text))
 
 
 def artifacts(uri: str) -> str | None:

@@ -126,7 +126,7 @@ def from_events(events: Sequence[Event], *, running: bool = False) -> list[Run]:
 
 
 def overview(experiment: str, jobs: Sequence[Run], **words: Any) -> Run:
-    """The parent run of an experiment: it begins with the first job and ends with the last.
+    """The parent run of an experiment: it begins with the first job, ends with the last, and has their data sets.
 
     Args:
         experiment: The experiment's name.
@@ -149,6 +149,7 @@ def overview(experiment: str, jobs: Sequence[Run], **words: Any) -> Run:
         start=start,
         end=max(ends, default=start),
         tags=tags,
+        datasets={name: known for job in own for name, known in job.datasets.items()},
         **words,
     )
 

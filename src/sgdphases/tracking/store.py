@@ -153,7 +153,9 @@ def write(
         )
     except Exception as error:  # MLflow lets errors of its database and network libraries through as they are
         log.warning(
-            "The tracking store %s did not take everything; the spools wait for the next replay: %s", shown(uri), error
+            "The tracking store %s did not take everything; the spools wait for the next replay: %s",
+            shown(uri),
+            shown(error),
         )
     return Report(False)
 

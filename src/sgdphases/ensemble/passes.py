@@ -138,10 +138,10 @@ def evaluate(stack: Stack, data: Data, loss: str, *, layers: Sequence[int] = ())
         Float64 values.
     """
     networks, lowest = len(stack.output_scale), min(layers, default=stack.first) - stack.first
-    total = torch.zeros(networks, dtype=torch.float64)
+    total = torch.zeros(networks, dtype=torch.float64, device=data.inputs.device)
     correct = torch.zeros_like(total)
-    gradients = {layer: torch.zeros(stack.weights[layer - stack.first].shape, dtype=torch.float64) for layer in layers}
-    scratch = _Scratch(networks, data.inputs.dtype)
+    gradients = {layer: torch.zeros_like(stack.weights[layer - stack.first], dtype=torch.float64) for layer in layers}
+    scratch = _Scratch(networks, data.inputs)
     for start in range(0, data.samples, CHUNK):
         aim = data.targets[:, start : start + CHUNK]
         hidden = _activations(stack, data.inputs[:, start : start + CHUNK], scratch, slopes=bool(layers))
@@ -153,17 +153,17 @@ def evaluate(stack: Stack, data: Data, loss: str, *, layers: Sequence[int] = ())
             for layer in layers:
                 gradients[layer] += torch.bmm(deltas[layer - stack.first].mT, hidden[layer - stack.first])
     return Evaluation(
-        loss=(total * loss_factor(loss, data.samples, output.shape[-1])).numpy(),
-        correct=(correct / data.samples).numpy(),
-        gradients={layer: (gradient / data.samples).numpy() for layer, gradient in gradients.items()},
+        loss=(total * loss_factor(loss, data.samples, output.shape[-1])).cpu().numpy(),
+        correct=(correct / data.samples).cpu().numpy(),
+        gradients={layer: (gradient / data.samples).cpu().numpy() for layer, gradient in gradients.items()},
     )
 
 
 class _Scratch:
     """Memory that every chunk uses again: fresh memory costs more than the arithmetic done in it."""
 
-    def __init__(self, networks: int, dtype: torch.dtype) -> None:
-        self._networks, self._dtype = networks, dtype
+    def __init__(self, networks: int, like: Tensor) -> None:
+        self._networks, self._like = networks, like
         self._flat: dict[tuple[str, int], Tensor] = {}
 
     def __call__(self, use: str, place: int, *, samples: int, width: int) -> Tensor:
@@ -171,7 +171,7 @@ class _Scratch:
         count = self._networks * samples * width
         flat = self._flat.get((use, place))
         if flat is None or len(flat) < count:
-            flat = self._flat[use, place] = torch.empty(count, dtype=self._dtype)
+            flat = self._flat[use, place] = self._like.new_empty(count)
         return flat[:count].view(self._networks, samples, width)
 
 

@@ -1,0 +1,60 @@
+"""When something is recorded, as a card says it: in the card's clock, which counts steps or gradient-flow time."""
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def number(value: Any) -> Any:
+    """YAML reads 1e5 as a string; here it is a number."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    return int(value) if isinstance(value, float) and value == int(value) else value
+
+
+Whole = Annotated[int, BeforeValidator(number)]
+
+
+class Strict(BaseModel):
+    """A block of a card: unknown keys are refused, values are fixed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Times(Strict):
+    """Times in the card's clock: log-spaced, evenly spaced, every so many, at given ones, or several of these."""
+
+    log: Annotated[Whole, Field(ge=1)] | None = None
+    even: Annotated[Whole, Field(ge=1)] | None = None
+    every: Annotated[float, BeforeValidator(number), Field(gt=0)] | None = None
+    at: list[Annotated[float, BeforeValidator(number), Field(ge=0)]] = []
+
+    def chosen(self, last: float) -> set[float]:
+        """The times up to `last`, with 0 and `last` themselves."""
+        times = {0.0, float(last), *self.at}
+        if self.even:
+            times.update(np.linspace(0, last, self.even + 1).tolist())
+        if self.every:
+            times.update((self.every * np.arange(int(last / self.every * (1 + 1e-12)) + 1)).tolist())
+        return {time for time in times if time <= last}
+
+    def steps(self, last: int) -> list[int]:
+        """Steps of a run of `last` steps, ascending, with 0 and `last`."""
+        times = self.chosen(last)
+        if self.log:
+            times.update(np.geomspace(1, last, self.log).tolist())
+        return sorted({int(np.rint(time)) for time in times})
+
+    def flow_times(self, last: float) -> list[float]:
+        """Gradient-flow times of a run up to `last`, ascending, with 0 and `last`."""
+        return sorted(self.chosen(last))
+
+
+class Records(Times):
+    """When something is recorded, and, where not always, when weights are; 0 and the end always."""
+
+    weights: Times | None = None
