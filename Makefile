@@ -48,8 +48,8 @@ test: $(STAMP)  ## all tests (at most 12 minutes on 2 cores)
 	@printf 'make test: all tests, $(WORKERS) side by side; at most 12 minutes on 2 cores.\n'
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-fashion: $(STAMP)  ## the experiment on Fashion-MNIST (30 MB download, at most 40 minutes on 2 cores)
-	@printf 'make fashion: experiment dyson_fashion; downloads 30 MB once, then at most 40 minutes on 2 cores.\n'
+fashion: $(STAMP)  ## the experiment on Fashion-MNIST (30 MB download, about 15 minutes on 2 cores)
+	@printf 'make fashion: experiment dyson_fashion; downloads 30 MB once, then about 15 minutes on 2 cores.\n'
 	$(PY) -m snakemake --cores all --config 'experiments=[dyson_fashion]' $(ARGS)
 
 figures:  ## copy the chosen figures and the ledger of the last run to docs/ (instant)

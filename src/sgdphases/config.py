@@ -4,6 +4,7 @@ A card has two parts: `ensemble` says what is trained (hours), `analysis` what i
 (seconds). Every key is known here; anything else is refused with the file, the key and what is allowed.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sgdphases.choices import guess, one_of
 from sgdphases.claims.registry import PAPERS
 from sgdphases.datasets.registry import DATASETS, resolve
-from sgdphases.ensemble.shard import RUNNING
+from sgdphases.ensemble.shard import RUNNING, RUNNING_OF
 from sgdphases.figures.options import options_of
 from sgdphases.figures.registry import FIGURES
 from sgdphases.fits.registry import FITS
@@ -23,6 +24,7 @@ from sgdphases.times import Records, Strict, Times, Whole, number
 
 SETTABLE = (*HYPERPARAMETERS, "temperature")
 _RATE_WORDS = ("learning_rate", "batch_size", "temperature")
+_ITERATION_WORDS = ("init_scale", "coupling_ratio")
 
 
 class ConfigError(ValueError):
@@ -99,21 +101,63 @@ class Streams(Strict):
     noise: Literal["shared", "own"] = "own"
 
 
+class Range(Strict):
+    """Values of a grid axis: so many from one to another, evenly spaced in themselves, their logarithm or inverse."""
+
+    first: Annotated[float, BeforeValidator(number)] = Field(alias="from", allow_inf_nan=False)
+    to: Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
+    count: Annotated[Whole, Field(ge=2, le=10_000)]
+    spacing: Literal["even", "log", "inverse"] = "even"
+
+    @model_validator(mode="after")
+    def _positive(self) -> "Range":
+        if self.spacing != "even" and min(self.first, self.to) <= 0:
+            raise ValueError(f"spacing {self.spacing} needs positive ends, not {self.first:g} and {self.to:g}")
+        return self
+
+    @property
+    def values(self) -> list[float]:
+        """The values to 12 digits, so that 0.1 is 0.1 and zero is zero."""
+        bend, back = {
+            "even": (float, float),
+            "log": (math.log, math.exp),
+            "inverse": (lambda value: 1 / value, lambda value: 1 / value),
+        }[self.spacing]
+        last, ends = self.count - 1, (bend(self.first), bend(self.to))
+        mixed = [((last - place) * ends[0] + place * ends[1]) / last for place in range(self.count)]
+        return [float(f"{back(value):.12g}") for value in mixed]
+
+
+def _spread(grid: Any) -> Any:
+    """The axes of a grid with the values that ranges stand for."""
+    if not isinstance(grid, dict):
+        return grid
+    return {key: _values(key, axis) if isinstance(axis, dict) else axis for key, axis in grid.items()}
+
+
+def _values(key: str, axis: dict[str, Any]) -> list[float]:
+    try:
+        return Range.model_validate(axis).values
+    except ValidationError as error:
+        faults = (_explained(Range, detail) for detail in error.errors(include_url=False))
+        raise ValueError(f"axis {key}: {'; '.join(faults)}") from None
+
+
 class Ensemble(Strict):
     """What is trained: a grid (or a list of points) of networks on a data set, each with replicas."""
 
     dataset: dict[str, Any]
     network: Network
-    update: Literal["sgd", "adam", "contrastive_divergence"] = "sgd"
+    update: Literal["sgd", "adam", "contrastive_divergence", "iteration"] = "sgd"
     sampler: Literal["fixed_order", "reshuffle", "with_replacement", "one_pass"] = "fixed_order"
     last_batch: Literal["drop", "keep"] = "drop"
     dtype: Literal["float32", "float64"] = "float64"
-    steps: Annotated[Whole, Field(ge=1)] | None = None
-    flow_time: Annotated[float, BeforeValidator(number), Field(gt=0)] | None = None
+    steps: Annotated[Whole, Field(ge=1, le=10**15)] | None = None
+    flow_time: Annotated[float, BeforeValidator(number), Field(gt=0, le=1e15)] | None = None
     records: Records
     replicas: Annotated[Whole, Field(ge=1)]
     fixed: dict[str, Any] = {}
-    grid: dict[str, list[Any]] = {}
+    grid: Annotated[dict[str, list[Any]], BeforeValidator(_spread)] = {}
     points: list[dict[str, Any]] = []
     job_axes: list[str] = []
     streams: Streams = Streams()
@@ -162,13 +206,40 @@ class Ensemble(Strict):
         keys = set(self.grid) or set().union(*self.points)
         for key in sorted(keys & set(self.fixed)):
             raise ValueError(f"{key} stands in fixed and in the grid; say it once")
-        for point in self.points or [self.grid]:
+        for point in [] if self.update == "iteration" else self.points or [self.grid]:
             named = [word for word in _RATE_WORDS if word in point or word in self.fixed]
             if len(named) != 2:
                 raise ValueError(f"set exactly two of {', '.join(_RATE_WORDS)}; set are: {', '.join(named) or 'none'}")
         for key in self.job_axes:
             one_of(key, [*sorted(keys), "replica", *(["point"] if self.points else [])], "job axis")
         return self
+
+    @model_validator(mode="after")
+    def _fitting_update(self) -> "Ensemble":
+        for word in self.running:
+            words = RUNNING_OF[self.update]
+            if word not in words:
+                raise ValueError(f"running: update {self.update} measures {', '.join(words) or 'nothing'}, not {word}")
+        if self.update == "iteration":
+            self._check_iteration()
+        elif self.dataset["name"] == "none":
+            raise ValueError(f"the dataset none has no samples; update {self.update} needs some")
+        return self
+
+    def _check_iteration(self) -> None:
+        """Refuse what the iterated map could only ignore."""
+        if self.dataset["name"] != "none":
+            raise ValueError("update iteration trains on nothing; say dataset: {name: none}")
+        foreign = (set(self.fixed) | set(self.grid)).union(*self.points) - set(_ITERATION_WORDS)
+        if foreign:
+            raise ValueError(f"update iteration reads {', '.join(_ITERATION_WORDS)}, not {', '.join(sorted(foreign))}")
+        shape = self.network
+        if len(shape.widths) != 2 or shape.widths[0] != shape.widths[1] or any(shape.flags("bias")):
+            raise ValueError("update iteration needs a network of one square layer without bias")
+        if shape.activation != "tanh" or shape.flags("init") != ["gaussian"]:
+            raise ValueError("update iteration iterates tanh(W x) with a Gaussian W")
+        if self.streams.weights != "shared":
+            raise ValueError("update iteration needs streams: {weights: shared}, one matrix for all cells of a replica")
 
     @model_validator(mode="after")
     def _one_clock(self) -> "Ensemble":
@@ -248,7 +319,7 @@ class Figure(Strict):
 class Analysis(Strict):
     """What is measured, fitted, judged and drawn."""
 
-    observables: list[str] = Field(min_length=1)
+    observables: list[str] = []
     fits: list[str] = []
     claims: list[str] = []
     figures: dict[str, Figure] = {}
@@ -279,6 +350,10 @@ class Card(Strict):
         twice = sorted(set(self.ensemble.running) & set(self.analysis.observables))
         if twice:
             raise ValueError(f"{', '.join(twice)} stands in ensemble.running and in analysis.observables; say it once")
+        if not (self.ensemble.running or self.analysis.observables):
+            raise ValueError("analysis.observables: nothing is measured; name at least one, or name one in running")
+        if self.ensemble.update == "iteration" and self.analysis.observables:
+            raise ValueError("analysis.observables: update iteration leaves no weights; name its own in running")
         return self
 
 

@@ -61,7 +61,8 @@ def points(ensemble: Ensemble) -> list[dict[str, Any]]:
         chosen = [
             dict(zip(ensemble.grid, values, strict=True)) for values in itertools.product(*ensemble.grid.values())
         ]
-    return [_complete({**ensemble.fixed, **point}) for point in chosen]
+    rates = {"learning_rate": 0.0, "batch_size": 1} if ensemble.update == "iteration" else {}
+    return [_complete({**rates, **ensemble.fixed, **point}) for point in chosen]
 
 
 def parts(card: Card) -> list[Part]:

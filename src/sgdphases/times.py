@@ -25,19 +25,35 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+MOST = 100_000
+"""Records of one run: more are a slip of the pen, and would not fit in memory."""
+
+
 class Times(Strict):
     """Times in the card's clock: log-spaced, evenly spaced, every so many, at given ones, or several of these."""
 
-    log: Annotated[Whole, Field(ge=1)] | None = None
-    even: Annotated[Whole, Field(ge=1)] | None = None
-    every: Annotated[float, BeforeValidator(number), Field(gt=0)] | None = None
-    at: list[Annotated[float, BeforeValidator(number), Field(ge=0)]] = []
+    log: Annotated[Whole, Field(ge=1, le=MOST)] | None = None
+    even: Annotated[Whole, Field(ge=1, le=MOST)] | None = None
+    every: Annotated[float, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)] | None = None
+    at: list[Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)]] = []
 
     def chosen(self, last: float) -> set[float]:
-        """The times up to `last`, with 0 and `last` themselves."""
+        """The times up to `last`, with 0 and `last` themselves.
+
+        Args:
+            last: The end of the run, in the card's clock.
+
+        Returns:
+            Times in no order.
+
+        Raises:
+            ValueError: If there are more than `MOST`.
+        """
         times = {0.0, float(last), *self.at}
         if self.even:
             times.update(np.linspace(0, last, self.even + 1).tolist())
+        if self.every and last / self.every > MOST:
+            raise ValueError(f"records: every {self.every:g} up to {last:g} makes more than {MOST} records")
         if self.every:
             times.update((self.every * np.arange(int(last / self.every * (1 + 1e-12)) + 1)).tolist())
         return {time for time in times if time <= last}

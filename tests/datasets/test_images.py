@@ -74,6 +74,8 @@ def test_shuffled_labels_keep_the_sizes_of_classes(task, share):
     changed = noisy.targets != task.targets
     assert 0.8 * share < changed.mean() < 0.95 * share  # a tenth keep their label by chance
     np.testing.assert_array_equal(noisy.test_targets, task.test_targets)
+    np.testing.assert_array_equal(noisy.clean_targets, task.targets)
+    assert task.clean_targets is None
 
 
 @given(st.lists(st.integers(0, 4), max_size=40))

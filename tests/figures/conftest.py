@@ -246,7 +246,7 @@ def trained_shard(columns: dict[str, np.ndarray], steps: np.ndarray, weight_step
     layers = np.stack([squares, 0.1 + 0 * squares], axis=-1)
     running = {
         "coupling": np.sqrt(layers),
-        "mean_coupling": 0.05 * generator.normal(size=layers.shape),
+        "mean_coupling": 0.02 * generator.normal(size=(count, 1, 2)) * (1 + layers),
         "weight_work": layers,
         "test_loss": loss,
         "test_accuracy": 0.95 - loss / 5,
@@ -279,8 +279,8 @@ def iterated(squares: np.ndarray) -> dict[str, tuple[tuple[str, ...], np.ndarray
     exponent += 0.004 * generator.normal(size=exponent.shape)
     every = ("network", "step")
     images = np.exp(0.01 * generator.normal(size=(*exponent.shape, IMAGES)))
-    start = generator.random((*squares.shape, IMAGES))
-    orbit = start[..., None] * np.minimum(coupling, 1.0)[..., None, None] ** np.arange(ITERATIONS)
+    turn = np.exp(2j * np.pi * generator.random((*squares.shape, IMAGES, 1)) + 1j * np.arange(ITERATIONS))
+    orbit = np.where(squares > 1, np.sqrt(np.abs(squares - 1)), 0.0)[..., None, None] * turn.real
     exponents = {"long_name": "largest Lyapunov exponent", "symbol": r"\lambda_\mathrm{max}", "units": "1"}
     norms = {"long_name": "norm of the Jacobian along the orbit", "symbol": r"\|J^\ast\|_F/\sqrt{N}", "units": "1"}
     distances = {"long_name": "asymptotic distance", "symbol": r"d_\infty", "units": "1"}

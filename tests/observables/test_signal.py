@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -87,6 +88,26 @@ def test_losses_gradient_and_accuracy(make: SimpleNamespace) -> None:
         assert signal.gradient_norm(snapshot)[row] == pytest.approx(norm)
         outputs = np.array([naive.trace(sample)[2] for sample in task.test_inputs])
         assert signal.test_accuracy(snapshot)[row] == np.mean(outputs.argmax(axis=1) == task.test_targets)
+
+
+def test_clean_and_shuffled_labels_are_told_apart(make: SimpleNamespace) -> None:
+    shard = make.shard(networks=1, loss=["cross_entropy"])
+    task, weights = make.task(shard, classes=True, samples=60), make.weights(shard)
+    shuffled = np.arange(60) % 3 == 0
+    noisy = replace(
+        task, targets=np.where(shuffled, 1 - task.targets, task.targets), clean_targets=task.targets, shuffled=shuffled
+    )
+    naive = make.naive(shard, task, weights, 0)
+    answers = np.array([naive.trace(sample)[2].argmax() for sample in task.inputs])
+    snapshot = Snapshot(Part(shard, np.arange(1), [noisy], weights), weights, {})
+    right = answers == task.targets
+    assert signal.clean_train_accuracy(snapshot)[0] == pytest.approx(right[~shuffled].mean())
+    assert signal.corrected_train_accuracy(snapshot)[0] == pytest.approx(right[shuffled].mean())
+    assert signal.shuffled_train_accuracy(snapshot)[0] == pytest.approx(1 - right[shuffled].mean())
+    snapshot = Snapshot(Part(shard, np.arange(1), [task], weights), weights, {})
+    assert signal.clean_train_accuracy(snapshot)[0] == pytest.approx(right.mean())
+    assert np.isnan(signal.shuffled_train_accuracy(snapshot)[0])
+    assert np.isnan(signal.corrected_train_accuracy(snapshot)[0])
 
 
 def test_accuracy_needs_classes(make: SimpleNamespace) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import integrate, special
+from scipy import special
 
 from sgdphases.theory.gaussian_averages import AVERAGES
 
@@ -144,14 +144,14 @@ def test_averages_against_direct_integrals(word, mean, deviation):
 @settings(max_examples=30, deadline=None)
 @given(means, st.floats(0.1, 5))
 def test_relu_against_direct_integrals(mean, deviation):
-    def average(power):
-        def integrand(h):
-            return h**power * np.exp(-(((h - mean) / deviation) ** 2) / 2) / np.sqrt(2 * np.pi) / deviation
+    h, weights = panels(0, max(mean, 0) + 12 * deviation, [], deviation / 2)
+    density = np.exp(-(((h - mean) / deviation) ** 2) / 2) / np.sqrt(2 * np.pi) / deviation
 
-        return integrate.quad(integrand, 0, max(mean, 0) + 12 * deviation, points=[max(mean, 0)], epsabs=1e-11)[0]
+    def average(power):
+        return (weights * density) @ h**power
 
     for law, power in {"slope": 0, "mean": 1, "mean_square": 2, "value_slope": 1, "square_slope": 0}.items():
-        assert evaluated("relu", law, mean, deviation) == pytest.approx(average(power), abs=1e-9)
+        assert evaluated("relu", law, mean, deviation) == pytest.approx(average(power), abs=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -168,7 +168,7 @@ def test_derivatives_by_mean_and_variance(word, mean, deviation):
         upper, lower = (evaluated(word, law, mean, np.sqrt(deviation**2 + shift)) for shift in (step, -step))
         return (upper - lower) / (2 * step)
 
-    tolerance = 1e-6 * max(1, deviation)
+    tolerance = 1e-5
     assert evaluated(word, "slope", mean, deviation) == pytest.approx(by_mean("mean"), abs=tolerance)
     assert 2 * evaluated(word, "value_slope", mean, deviation) == pytest.approx(by_mean("mean_square"), abs=tolerance)
     assert evaluated(word, "curvature", mean, deviation) / 2 == pytest.approx(by_variance("mean"), abs=tolerance)
@@ -215,7 +215,7 @@ def test_ends_of_the_gap(word):
     apart = averages.half_square_difference(mean, deviation, np.ones(3))
     variance = averages.mean_square(mean, deviation) - averages.mean(mean, deviation) ** 2
     np.testing.assert_allclose(apart, variance, rtol=1e-11)
-    assert np.all(averages.half_square_difference(mean, deviation, np.zeros(3)) == 0)
+    assert np.all(averages.half_square_difference(mean, deviation, np.zeros(3)) < 1e-28)
     joint = averages.slope_correlation(mean, deviation, np.array([1e-12, 1.0, 1.0]))
     np.testing.assert_allclose(joint[1:], averages.slope(mean, deviation)[1:] ** 2, rtol=1e-10)
     np.testing.assert_allclose(joint[0], averages.square_slope(mean, deviation)[0], rtol=1e-5)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from sgdphases.claims.network import NotReached, Point, close, network_at
+from sgdphases.storage.cube import NUMBERED
 from sgdphases.storage.temperature import on_temperature
 
 COLUMNS = (
@@ -29,13 +31,11 @@ COLUMNS = (
 Fits = Mapping[str, xr.Dataset]
 Row = dict[str, Any]
 
-NO_AXES = frozenset({"replica", "step", "mode", "layer"})
+NO_AXES = frozenset({"replica", "step", "flow_time", *NUMBERED})
 """Dimensions of a cube that are no axes of its grid."""
 
-
-class NotReached(Exception):
-    """The experiment cannot measure this claim; the message says what is missing."""
-
+WHOLE = 1 - 1e-3
+"""Share of a schedule in flow time or epochs that must be there: times are rounded to whole steps."""
 
 ROUNDING = 1e-9
 """Relative error of arithmetic that must not decide a verdict: an octave off is within one octave."""
@@ -91,62 +91,109 @@ class Needs:
 
     Attributes:
         dataset: Data set that the claim is about; None: any.
+        widths: Units per level of the networks, the input first; None: any.
         axes: Axes of the grid (the temperature stands for the learning rate at one batch size); None: any.
+        point: Hyperparameters of the one network that the claim is about; empty: it is about the grid.
         least_steps: Shortest schedule.
         most_steps: Longest schedule, of claims about a state at a given time.
+        least_epochs: Shortest schedule in passes over the data, of the claim's network or of the longest.
+        least_flow_time: Shortest schedule in gradient-flow time, likewise.
         least_replicas: Fewest replicas.
         spans: Coordinate to values that must be among the grid's.
+        extends: Coordinate to values that only a larger grid has: as with the schedule, a list may stand without the
+            elements that need them.
         variables: What the cube must hold.
         fits: Fits that must have been made.
     """
 
-    dataset: str | None = "teacher_student"
-    axes: tuple[str, ...] | None = ("init_scale", "temperature")
+    dataset: str | None = None
+    widths: tuple[int, ...] | None = None
+    axes: tuple[str, ...] | None = None
+    point: Point = field(default_factory=dict)
     least_steps: int = 0
     most_steps: int | None = None
+    least_epochs: float = 0
+    least_flow_time: float = 0
     least_replicas: int = 1
     spans: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    extends: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     variables: tuple[str, ...] = ()
     fits: tuple[str, ...] = ()
 
     def missing(self, cube: xr.Dataset, fits: Fits) -> str:
         """What an experiment lacks, in words; empty if nothing."""
-        return "; ".join([*self._kind(cube, fits), *self._size(cube)])
+        return "; ".join([*self._kind(cube, fits), *self._schedule(cube), *self._replicas(cube)])
 
     def only_size(self, cube: xr.Dataset, fits: Fits) -> bool:
         """Whether the experiment is of the right kind, and at most its schedule or its replicas do not suffice."""
         return not self._kind(cube, fits)
 
     def beyond(self, cube: xr.Dataset) -> bool:
-        """Whether the claim is about another schedule than the experiment's."""
-        last = int(cube["step"][-1])
-        return last < self.least_steps or (self.most_steps is not None and last > self.most_steps)
+        """Whether the claim is about another schedule than the experiment's, or a larger grid."""
+        return bool(self._schedule(cube))
 
-    def _size(self, cube: xr.Dataset) -> list[str]:
-        lacks, last = [], int(cube["step"][-1])
+    def steps(self, cube: xr.Dataset) -> int:
+        """Steps of the claim's network, or of the longest where it is about the grid."""
+        return int(self._network(cube)["step"].max())
+
+    def _network(self, cube: xr.Dataset) -> xr.Dataset:
+        try:
+            return network_at(cube, self.point)
+        except NotReached:
+            return cube
+
+    def _schedule(self, cube: xr.Dataset) -> list[str]:
+        lacks, last, network = [], self.steps(cube), self._network(cube)
         if last < self.least_steps:
             lacks.append(f"{self.least_steps:.0e} steps, has {last:.3g}")
         if self.most_steps is not None and last > self.most_steps:
             lacks.append(f"at most {self.most_steps:.0e} steps, has {last:.3g}")
-        if cube.sizes["replica"] < self.least_replicas:
-            lacks.append(f"{self.least_replicas} replicas, has {cube.sizes['replica']}")
-        return lacks
+        for word, least, coordinate in (
+            ("epochs", self.least_epochs, "epoch"),
+            ("of flow time", self.least_flow_time, "flow_time"),
+        ):
+            reached = float(network[coordinate].max()) if least and coordinate in network.coords else 0.0
+            if reached < WHOLE * least:
+                lacks.append(f"{least:g} {word}, has {reached:.4g}")
+        return [*lacks, *_absent(cube, self.extends)]
+
+    def _replicas(self, cube: xr.Dataset) -> list[str]:
+        have = cube.sizes["replica"]
+        return [f"{self.least_replicas} replicas, has {have}"] if have < self.least_replicas else []
 
     def _kind(self, cube: xr.Dataset, fits: Fits) -> list[str]:
         if self.dataset is not None and cube.attrs.get("dataset") != self.dataset:
             return [f"data set {self.dataset}, has {cube.attrs.get('dataset')}"]
+        widths = tuple(np.atleast_1d(cube.attrs.get("widths", ())).tolist())
+        if self.widths is not None and widths != self.widths:
+            return [f"the widths {_joined(self.widths)}, has {_joined(widths) or 'none'}"]
         have = sorted(set(on_temperature(cube).dims) - NO_AXES) if "temperature" in cube.coords else []
         if self.axes is not None and have != sorted(self.axes):
             return [f"the axes {', '.join(sorted(self.axes))}, has {', '.join(map(str, have)) or 'none'}"]
         lacks = []
-        for name, values in self.spans.items():
-            grid = cube[name].values.ravel() if name in cube.coords else np.empty(0)
-            absent = [value for value in values if not np.isclose(grid, value, rtol=1e-6, atol=0).any()]
-            if absent:
-                lacks.append(f"{name} {', '.join(f'{value:g}' for value in absent)}")
+        try:
+            network_at(cube, self.point)
+        except NotReached as error:
+            lacks.append(str(error).removeprefix("needs "))
+        lacks.extend(_absent(cube, self.spans))
         lacks.extend(f"observable {name}" for name in self.variables if name not in cube)
         lacks.extend(f"fit {name}" for name in self.fits if name not in fits)
         return lacks
+
+
+def _absent(cube: xr.Dataset, spans: Mapping[str, tuple[float, ...]]) -> list[str]:
+    """Which of some values the grid does not have."""
+    lacks = []
+    for name, values in spans.items():
+        there = [value for value in values if name in cube.coords and close(cube[name], value).any()]
+        absent = [value for value in values if value not in there]
+        if absent:
+            lacks.append(f"{name} {', '.join(f'{value:g}' for value in absent)}")
+    return lacks
+
+
+def _joined(widths: Iterable[int]) -> str:
+    return "-".join(map(str, widths))
 
 
 @dataclass(frozen=True)
@@ -233,8 +280,10 @@ def judge(claim: Claim, paper: str, cube: xr.Dataset, fits: Fits) -> Row:
         A row of claims.csv with the keys `COLUMNS`. The verdict is "pass", "fail", or "not_measured" with the reason;
         where only the schedule or the number of replicas is too small, the reason also says what is seen so far.
     """
-    tolerance = claim.tolerance_at(int(cube["step"][-1]))
+    steps = claim.needs.steps(cube)
+    tolerance = claim.tolerance_at(steps)
     row = _row(claim.name, paper, claim.quantity, cube) | {
+        "steps": steps,
         "source": claim.source,
         "expected": "" if math.isnan(claim.expected) else claim.expected,
         "tolerance": str(tolerance),
@@ -277,15 +326,15 @@ def graded(statements: Iterable[Statement], paper: str, cube: xr.Dataset, fits: 
 def summary(statement: Statement, rows: list[Row], paper: str, cube: xr.Dataset, *, beyond: Iterable[str] = ()) -> Row:
     """One row for a claim that is a list.
 
-    It fails if an element fails, and passes if every element passes that is about this schedule. What is about another
-    schedule is named; anything else that is not measured leaves the whole not measured.
+    It fails if an element fails, and passes if every element passes that is about this schedule and grid. What is about
+    others is named; anything else that is not measured leaves the whole not measured.
 
     Args:
         statement: The claim.
         rows: The rows of its elements.
         paper: Citation key.
         cube: The experiment's cube.
-        beyond: Elements that are about another schedule.
+        beyond: Elements that are about another schedule or a larger grid.
 
     Returns:
         The row; its measured value is the share of the measured elements that pass.
@@ -295,6 +344,7 @@ def summary(statement: Statement, rows: list[Row], paper: str, cube: xr.Dataset,
     lacking = [row["claim"] for row in rows if row["verdict"] == "not_measured"]
     row = _row(statement.name, paper, statement.quantity, cube)
     row |= {"source": rows[0]["source"], "expected": 1.0, "tolerance": "all"}
+    row |= {"steps": max(part["steps"] for part in rows)}
     if not measured:
         return row | {"verdict": "not_measured", "reason": rows[0]["reason"]}
     share = 1 - len(failed) / len(measured)
@@ -304,7 +354,7 @@ def summary(statement: Statement, rows: list[Row], paper: str, cube: xr.Dataset,
         reason = f"{count}; fails at {', '.join(failed)}{absent}"
         return row | {"measured": share, "verdict": "fail", "reason": reason}
     if set(lacking) <= set(beyond):
-        absent = f"; of another schedule: {', '.join(lacking)}" if lacking else ""
+        absent = f"; of another schedule or grid: {', '.join(lacking)}" if lacking else ""
         return row | {"measured": share, "verdict": "pass", "reason": f"{count}{absent}"}
     return row | {"verdict": "not_measured", "reason": f"{count}{absent}"}
 
@@ -315,7 +365,6 @@ def _row(name: str, paper: str, quantity: str, cube: xr.Dataset) -> Row:
         "paper": paper,
         "quantity": quantity,
         "experiment": cube.attrs["experiment"],
-        "steps": int(cube["step"][-1]),
         "replicas": cube.sizes["replica"],
     }
 

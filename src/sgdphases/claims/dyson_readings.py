@@ -1,16 +1,19 @@
-"""Readings that belong to single claims of arXiv 2509.01349."""
+"""Conditions and readings that belong to the claims of arXiv 2509.01349."""
 
 import math
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import xarray as xr
 from scipy import optimize
 
-from sgdphases.claims.claim import Fits, Measurement, NotReached
+from sgdphases.claims.claim import Fits, Measurement, Needs, NotReached
 from sgdphases.claims.readings import Measure, at, over_replicas, still_changing
 from sgdphases.storage.temperature import on_temperature
 from sgdphases.theory import tanh_features
+
+on_diagram = partial(Needs, dataset="teacher_student", axes=("init_scale", "temperature"))
+"""What its claims need at least: the teacher-student network over disorder and temperature."""
 
 LEAST_NETWORKS = 20
 """Networks that a median before training needs."""

@@ -9,7 +9,8 @@ import math
 
 from sgdphases.claims import dyson_readings as readings
 from sgdphases.claims import park2025start
-from sgdphases.claims.claim import Claim, Needs, Statement, Tolerance, listed, single
+from sgdphases.claims.claim import Claim, Statement, Tolerance, listed, single
+from sgdphases.claims.dyson_readings import on_diagram
 from sgdphases.claims.readings import averaged, fitted, remarked
 from sgdphases.theory import published
 
@@ -56,7 +57,7 @@ def _curve(name: str, figure: str, values: published.Floats) -> Statement:
             quantity=f"T = {temperature:g}",
             expected=value,
             tolerance=Tolerance("factor", 30 if loss and 0.5 <= temperature <= 2 else 2),
-            needs=Needs(
+            needs=on_diagram(
                 least_steps=FULL,
                 least_replicas=10,
                 spans={"temperature": (temperature,), "init_scale": (NARROWEST,)},
@@ -71,7 +72,7 @@ def _curve(name: str, figure: str, values: published.Floats) -> Statement:
 
 
 def _jump() -> Statement:
-    needs = Needs(least_steps=MILLION, spans=GRID, variables=("train_loss",), fits=("averages",))
+    needs = on_diagram(least_steps=MILLION, spans=GRID, variables=("train_loss",), fits=("averages",))
     parts = [
         Claim(
             name="",
@@ -94,7 +95,7 @@ def _jump() -> Statement:
 
 def _overlap_map() -> Statement:
     words = {"source": f"{PAPER}, Fig. 5a", "expected": math.nan}
-    needs = Needs(least_steps=EARLY, spans=GRID, variables=("overlap",), fits=("published",))
+    needs = on_diagram(least_steps=EARLY, spans=GRID, variables=("overlap",), fits=("published",))
     alike, apart = (
         remarked(fitted("published", f"overlap_{word}"), readings.glass_ages) for word in ("correlation", "rms")
     )
@@ -121,7 +122,7 @@ def _alignment_map() -> Statement:
             quantity=quantity,
             expected=expected,
             tolerance=Tolerance("absolute", width),
-            needs=Needs(least_replicas=20, spans=GRID, variables=("alignment",)),
+            needs=on_diagram(least_replicas=20, spans=GRID, variables=("alignment",)),
             measure=averaged("alignment", region, drifting="still changing"),
         )
         for quantity, expected, width, region in (
@@ -133,7 +134,7 @@ def _alignment_map() -> Statement:
 
 
 def _growth_map() -> Statement:
-    needs = Needs(least_steps=MILLION, spans=GRID, variables=("log_spread_growth",), fits=("published",))
+    needs = on_diagram(least_steps=MILLION, spans=GRID, variables=("log_spread_growth",), fits=("published",))
     parts = [
         Claim(
             name="",
@@ -161,7 +162,7 @@ def _slopes() -> list[Statement]:
         quantity="slope of the spread's growth in ln(1/σ) at T = 64",
         expected=2.0,
         tolerance=Tolerance("absolute", 0.1),
-        needs=Needs(least_steps=MILLION, spans=GRID, **measured),
+        needs=on_diagram(least_steps=MILLION, spans=GRID, **measured),
         measure=fitted("power_laws", "inverse_init_scale_exponent", temperature=HOTTEST),
     )
     spans = {"temperature": HOT, "init_scale": (NARROWEST,)}
@@ -172,7 +173,7 @@ def _slopes() -> list[Statement]:
             quantity=f"after {least:.0e} steps",
             expected=expected,
             tolerance=Tolerance("absolute", 0.2),
-            needs=Needs(least_steps=least, most_steps=most, spans=spans, **measured),
+            needs=on_diagram(least_steps=least, most_steps=most, spans=spans, **measured),
             measure=fitted("power_laws", "temperature_exponent", init_scale=NARROWEST),
         )
         for source, least, most, expected in (
@@ -192,7 +193,9 @@ def _ferro_growth() -> Statement:
             quantity=f"init_scale {scale:g}",
             expected=-2 * math.log(scale),
             tolerance=Tolerance("offset", -0.5, 0.1),
-            needs=Needs(spans={"temperature": (COLDEST,), "init_scale": (scale,)}, variables=("log_spread_growth",)),
+            needs=on_diagram(
+                spans={"temperature": (COLDEST,), "init_scale": (scale,)}, variables=("log_spread_growth",)
+            ),
             measure=readings.growth_in(COLDEST, scale),
         )
         for scale in (0.5, 0.25, 0.125)
@@ -208,7 +211,7 @@ def _boundaries() -> list[Statement]:
         quantity="68 % line of the published criterion at 1/σ = 8",
         expected=published.MIDPOINT_TEMPERATURE,
         tolerance=Tolerance("factor", 2),
-        needs=Needs(
+        needs=on_diagram(
             least_steps=EARLY,
             least_replicas=50,
             spans={"temperature": TEMPERATURES, "init_scale": (NARROWEST,)},
@@ -223,7 +226,7 @@ def _boundaries() -> list[Statement]:
         quantity="exponent of init_scale of the boundary (50 % line of the corrected criterion, init_scale from 8 on)",
         expected=1.1,
         tolerance=Tolerance("absolute", 0.2),
-        needs=Needs(least_steps=MILLION, spans=GRID, variables=("criterion_corrected",), fits=("boundaries",)),
+        needs=on_diagram(least_steps=MILLION, spans=GRID, variables=("criterion_corrected",), fits=("boundaries",)),
         measure=remarked(
             fitted("boundaries", "corrected_exponent", absent=UNCROSSED, least_init_scale=8.0),
             readings.other_exponents,
@@ -241,7 +244,7 @@ def _corrected_boundary() -> Statement:
             quantity=f"init_scale {scale:g}",
             expected=value,
             tolerance=Tolerance("factor", 2),
-            needs=Needs(
+            needs=on_diagram(
                 least_steps=MILLION,
                 most_steps=MILLION,
                 spans={"temperature": TEMPERATURES, "init_scale": (scale,)},
@@ -266,7 +269,7 @@ def _powers_of_time() -> list[Statement]:
             quantity=f"{start:.0e} to {100 * start:.0e} steps",
             expected=expected,
             tolerance=Tolerance("absolute", 0.15),
-            needs=Needs(least_steps=100 * start, spans=CORNER, variables=("train_loss",), fits=("power_laws",)),
+            needs=on_diagram(least_steps=100 * start, spans=CORNER, variables=("train_loss",), fits=("power_laws",)),
             measure=fitted("power_laws", "train_loss_exponent", window_start=start, **cold),
         )
         for start, expected in ((10**4, -0.82), (MILLION, -0.76))
@@ -277,7 +280,7 @@ def _powers_of_time() -> list[Statement]:
         quantity="exponent of the largest hot level in time, 1e4 to 1e6 steps, init_scale ≤ 1 and T ≥ 8",
         expected=0.56,
         tolerance=Tolerance("absolute", 0.1),
-        needs=Needs(
+        needs=on_diagram(
             least_steps=MILLION,
             spans={"temperature": HOT, "init_scale": NARROW},
             variables=("eigenvalues",),
@@ -297,7 +300,7 @@ def _glass() -> list[Statement]:
         quantity="largest change of ln spread in the glass, 1/σ ≤ 1/64 and T ≤ 1/2",
         expected=math.nan,
         tolerance=Tolerance("below", 0.05),
-        needs=Needs(spans=spans, variables=("log_spread_growth",)),
+        needs=on_diagram(spans=spans, variables=("log_spread_growth",)),
         measure=readings.largest_glass_growth,
     )
     return [single(still)]

@@ -4,6 +4,7 @@ import math
 
 from sgdphases.claims import dyson_readings as readings
 from sgdphases.claims.claim import Claim, Needs, Statement, Tolerance, listed, single
+from sgdphases.claims.dyson_readings import on_diagram
 from sgdphases.claims.readings import fitted, theoretical, unreachable
 from sgdphases.theory import marchenko_pastur, published
 
@@ -49,7 +50,7 @@ def _start() -> list[Statement]:
                 f"init_scale {scale:g}",
                 value,
                 tolerance,
-                Needs(spans={"init_scale": (scale,)}, **kinds),
+                on_diagram(spans={"init_scale": (scale,)}, **kinds),
                 measure(scale),
             )
             for scale, value in pairs
@@ -66,7 +67,7 @@ def _without_training() -> list[Statement]:
         quantity="variance at which tanh of a Gaussian turns from one peak to two",
         expected=0.5,
         tolerance=Tolerance("absolute", 1e-12),
-        needs=Needs(axes=None),
+        needs=on_diagram(axes=None),
         measure=theoretical(readings.peak_variance),
     )
     transformer = Claim(
@@ -75,14 +76,17 @@ def _without_training() -> list[Statement]:
         quantity="nano-GPT: spectra go from Marchenko-Pastur to Marchenko-Pastur with a tail",
         expected=math.nan,
         tolerance=Tolerance("above", 0),
-        needs=Needs(dataset=None, axes=None),
+        needs=Needs(),
         measure=unreachable("needs a transformer, which no card trains; the claim is qualitative"),
     )
     return [single(peak), _identity(), _initial_spectrum(), single(transformer)]
 
 
 def _identity() -> Statement:
-    free, runs = Needs(axes=None), Needs(spans=GRID, variables=("train_loss", "alignment", "alignment_identity"))
+    free, runs = (
+        on_diagram(axes=None),
+        on_diagram(spans=GRID, variables=("train_loss", "alignment", "alignment_identity")),
+    )
     rows_ = (
         ("simulation; published 0.26", "teacher's features", 0.229, free, theoretical(readings.teacher_features)),
         ("simulation; published 0.10", "jammed features", 0.104, free, theoretical(readings.jammed_features)),
@@ -95,8 +99,8 @@ def _identity() -> Statement:
 
 def _initial_spectrum() -> Statement:
     lower, upper = (float(edge) for edge in marchenko_pastur.edges(0.5))
-    free = Needs(axes=None)
-    spectra = Needs(spans={"init_scale": (1.0,)}, variables=("eigenvalues",), fits=("averages",))
+    free = on_diagram(axes=None)
+    spectra = on_diagram(spans={"init_scale": (1.0,)}, variables=("eigenvalues",), fits=("averages",))
     rows_ = (
         ("Marchenko-Pastur", "lower edge", 0.0858, free, theoretical(lambda: (lower, 0.0))),
         ("Marchenko-Pastur", "upper edge", 2.914, free, theoretical(lambda: (upper, 0.0))),

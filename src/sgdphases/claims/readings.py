@@ -8,18 +8,19 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.claims.claim import Fits, Measurement, NotReached
+from sgdphases.claims.network import Point, close, network_at
 from sgdphases.storage.temperature import on_temperature
 
 Measure = Callable[[xr.Dataset, Fits], Measurement]
 Region = Callable[[xr.Dataset], xr.DataArray]
 
 
-def at(array: xr.DataArray, places: Mapping[str, float]) -> xr.DataArray:
+def at(array: xr.DataArray, places: Mapping[str, float | str]) -> xr.DataArray:
     """An array at given values of coordinates, each along one dimension.
 
     Args:
         array: The array.
-        places: Coordinate to value.
+        places: Coordinate to value, a number or a word.
 
     Returns:
         The array without those dimensions.
@@ -28,16 +29,17 @@ def at(array: xr.DataArray, places: Mapping[str, float]) -> xr.DataArray:
         NotReached: If there is no such value.
     """
     for word, value in places.items():
+        wanted = f"needs {word} {value}" if isinstance(value, str) else f"needs {word} {value:g}"
         if word not in array.coords or array[word].ndim != 1:
-            raise NotReached(f"needs {word} {value:g}")
-        found = np.flatnonzero(np.isclose(array[word].values, value, rtol=1e-6, atol=0))
+            raise NotReached(wanted)
+        found = np.flatnonzero(close(array[word], value))
         if not found.size:
-            raise NotReached(f"needs {word} {value:g}")
+            raise NotReached(wanted)
         array = array.isel({array[word].dims[0]: int(found[0])})
     return array
 
 
-def fitted(fit: str, name: str, *, absent: str = "", **places: float) -> Measure:
+def fitted(fit: str, name: str, *, absent: str = "", point: Point | None = None, **places: float | str) -> Measure:
     """A variable of a fit, with its error.
 
     Args:
@@ -45,6 +47,7 @@ def fitted(fit: str, name: str, *, absent: str = "", **places: float) -> Measure
         name: Name of the variable.
         absent: What it means that there is no value, where that is a finding (the claim then fails); empty: the
             claim is then not measured.
+        point: The network, where the fit has several; None: the fit gives one value.
         **places: Coordinate to value.
 
     Returns:
@@ -52,13 +55,17 @@ def fitted(fit: str, name: str, *, absent: str = "", **places: float) -> Measure
     """
 
     def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
-        found = fits[fit]
+        found = network_at(fits[fit], point or {})
         if name not in found:
             raise NotReached(f"the fit {fit} gives no {name} here")
-        value = float(at(found[name], places))
+        array = at(found[name], places)
+        if array.ndim:
+            raise NotReached(f"the fit {fit} gives {name} of several networks, over {', '.join(map(str, array.dims))}")
+        value = float(array)
         error = float(at(found[f"{name}_error"], places)) if f"{name}_error" in found else math.nan
         if not math.isfinite(value) and not absent:
-            raise NotReached(f"the fit {fit} gives no value of {name} here")
+            why = f" ({found.attrs['reason']})" if found.attrs.get("reason") else ""
+            raise NotReached(f"the fit {fit} gives no value of {name} here{why}")
         return Measurement(value, error, absent if not math.isfinite(value) else "")
 
     return measure

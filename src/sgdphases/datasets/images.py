@@ -1,6 +1,7 @@
 """Real images as tasks: scikit-learn's digits, Fashion-MNIST through torchvision."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,12 +138,14 @@ def _images_task(
     held = _held_out(len(labels), parameters.get("validation"), seed)
     rest = np.flatnonzero(~held)
     chosen = rest[stratified(labels[rest], parameters["samples"], seed if parameters["subset"] == "seeded" else None)]
-    learned, shuffled = labels[chosen], None
-    if parameters.get("label_noise") is not None:
-        learned, shuffled = shuffled_labels(learned, parameters["label_noise"], seed)
-    parts = [(images[chosen], learned), test, (images[held], labels[held])]
+    parts = [(images[chosen], labels[chosen]), test, (images[held], labels[held])]
     arrays = [array for part in parts for array in _numbers(*part, parameters["targets"])]
-    return Task(*arrays[:4], **_validation(*arrays[4:]), shuffled=shuffled)
+    task = Task(*arrays[:4], **_validation(*arrays[4:]))
+    if parameters.get("label_noise") is None:
+        return task
+    noisy, shuffled = shuffled_labels(labels[chosen], parameters["label_noise"], seed)
+    targets = encode(noisy, CLASSES, parameters["targets"], np.float32)
+    return replace(task, targets=targets, clean_targets=task.targets, shuffled=shuffled)
 
 
 def _held_out(images: int, validation: int | None, seed: int) -> np.ndarray:

@@ -90,6 +90,13 @@ _ENTRIES = (
         seeded=False,
     ),
     Entry(
+        "none",
+        "no data, for what is not trained",
+        "nothing to license",
+        "sgdphases.datasets.synthetic:no_samples",
+        seeded=False,
+    ),
+    Entry(
         "gaussian_mixture",
         "classes made of Gaussian clusters with random centres",
         "generated",

@@ -147,6 +147,20 @@ def scalar_field(parameters: Mapping[str, Any]) -> Task:
     return Task(kernel, covariance, kernel.copy(), covariance.copy())
 
 
+def no_samples(parameters: Mapping[str, Any], *, widths: Sequence[int]) -> Task:
+    """Nothing, for update rules that train on nothing: arrays of no rows that fit the network.
+
+    Args:
+        parameters: None.
+        widths: The network's widths, inputs first.
+
+    Returns:
+        The task.
+    """
+    inputs, targets = np.empty((0, widths[0])), np.empty((0, widths[-1]))
+    return Task(inputs, targets, inputs.copy(), targets.copy())
+
+
 def gaussian_mixture(parameters: Mapping[str, Any], *, seed: int) -> Task:
     """Classes of Gaussian clusters whose centres are Gaussian too, scaled to unit variance per input.
 

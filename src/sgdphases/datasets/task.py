@@ -22,6 +22,7 @@ class Task:
         validation_inputs: Inputs held out from training, (validation samples, inputs); None where there are none.
         validation_targets: Their targets, in the form of `targets`.
         shuffled: Which training samples have a label from the shuffled ones, (samples,); None where none has.
+        clean_targets: The targets before some labels were shuffled, in the form of `targets`; None where none was.
     """
 
     inputs: np.ndarray
@@ -33,6 +34,7 @@ class Task:
     validation_inputs: np.ndarray | None = None
     validation_targets: np.ndarray | None = None
     shuffled: np.ndarray | None = None
+    clean_targets: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for inputs, targets, what in (

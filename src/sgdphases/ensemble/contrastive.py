@@ -37,14 +37,12 @@ class ContrastiveGroup(Group):
         tasks: Task per seed: `targets` is the field's covariance K^-1.
 
     Raises:
-        ValueError: If the network has more than one layer or a bias, or running observables are asked for.
+        ValueError: If the network has more than one layer or a bias.
     """
 
     def __init__(self, shard: Shard, rows: np.ndarray, device: torch.device, *, tasks: Mapping[int, Any]) -> None:
         if shard.network.layers != 1 or any(shard.network.bias):
             raise ValueError("contrastive divergence trains one layer without bias")
-        if shard.running:
-            raise ValueError(f"contrastive divergence has no running observables {list(shard.running)}")
         self.tasks = tasks
         super().__init__(shard, rows, ("weights_0", "persistent"), device, alone=False)
 

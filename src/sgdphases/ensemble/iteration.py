@@ -206,7 +206,7 @@ class IterationGroup(Group):
     def _product(self, rows: torch.Tensor, out: torch.Tensor, scale: torch.Tensor, mean: torch.Tensor) -> None:
         """W times every row: J G x + (J0 / N) sum(x)."""
         torch.mm(rows, self.matrix, out=out)
-        torch.addcmul(rows.sum(dim=1, keepdim=True).mul_(mean), out, scale, out=out)
+        out.mul_(scale).add_(rows.sum(dim=1, keepdim=True).mul_(mean))
 
     def _tensor(self, values: Array) -> torch.Tensor:
         return torch.as_tensor(values, dtype=getattr(torch, self.shard.dtype), device=self.device)
@@ -332,10 +332,8 @@ def _slope(states: torch.Tensor, out: torch.Tensor) -> None:
 
 
 def _normalised(vectors: torch.Tensor) -> torch.Tensor:
-    """Scale rows to length 1 where they lie; the logarithms of their lengths before, (rows,).
-
-    A row of zeros stays one, at -inf: the slopes of saturated units underflow.
-    """
+    """Scale rows to length 1 where they lie; gives the logarithms of their lengths before, (rows,)."""
+    # Saturated units have no slope in floating point: a row of zeros stays one, its logarithm is -inf.
     lengths = torch.linalg.vector_norm(vectors, dim=1)
     vectors.div_(lengths.clamp(min=torch.finfo(lengths.dtype).tiny)[:, None])
     return lengths.log()

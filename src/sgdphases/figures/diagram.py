@@ -9,14 +9,26 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from scipy import ndimage
 
 from sgdphases.figures import selection
 from sgdphases.figures.boundaries import draw_boundaries, draw_peak_lines
 from sgdphases.figures.options import PhaseDiagram
 from sgdphases.figures.selection import Panel
-from sgdphases.figures.style import INK, PAPER, cover, halo, kind, new_figure, phase_colours, rule_axes, wrapped
+from sgdphases.figures.style import (
+    HATCH,
+    INK,
+    PAPER,
+    cover,
+    halo,
+    hatch_cells,
+    kind,
+    new_figure,
+    phase_colours,
+    rule_axes,
+    wrapped,
+)
 
 UNDECIDED = "undecided"
 LEAST_CELLS = 4
@@ -117,11 +129,9 @@ def draw_phases(ax: Axes, panel: Panel, share: Panel, words: Mapping[int, str], 
     for value, word in words.items():
         region = panel.values == value
         if word == UNDECIDED:
-            for i, j in np.argwhere(region):
-                corner, size = (columns[j], rows[i]), (columns[j + 1] - columns[j], rows[i + 1] - rows[i])
-                ax.add_patch(Rectangle(corner, *size, fill=False, hatch="////", lw=0, ec="#8a8a8a"))
+            hatch_cells(ax, columns, rows, region)
         elif names and region.sum() >= LEAST_CELLS:
-            _write_name(ax, panel, region, word.replace("_", " "), size=names)
+            write_name(ax, panel, region, word.replace("_", " "), size=names)
 
 
 def keep_outer_labels(axes: np.ndarray, used: int) -> None:
@@ -144,8 +154,16 @@ def keep_outer_labels(axes: np.ndarray, used: int) -> None:
             ax.tick_params(labelbottom=True)
 
 
-def _write_name(ax: Axes, panel: Panel, region: np.ndarray, name: str, *, size: float) -> None:
-    """Write a name at the place of a region that is farthest from its border."""
+def write_name(ax: Axes, panel: Panel, region: np.ndarray, name: str, *, size: float) -> None:
+    """Write a name at the place of a region that is farthest from its border.
+
+    Args:
+        ax: Where to write.
+        panel: The table.
+        region: Shape of the table, true inside the region.
+        name: What to write.
+        size: Points.
+    """
     depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
     deepest = np.argwhere(depth == depth.max())
     row, column = deepest[np.argmin(((deepest - deepest.mean(axis=0)) ** 2).sum(axis=1))]
@@ -193,4 +211,4 @@ def _set_legend(figure: Figure, ax: Axes, votes: Votes, replicas: int, *, beside
 def _swatch(word: str, colour: tuple[float, float, float], share: float) -> Patch:
     strength = float(_strength(np.array(share)))
     mixed = strength * np.array(colour) + (1 - strength) * np.array(to_rgb(PAPER))
-    return Patch(facecolor=mixed, hatch="////" if word == UNDECIDED else None, edgecolor="#8a8a8a", lw=0)
+    return Patch(facecolor=mixed, edgecolor=HATCH, lw=0, hatch="////" if word == UNDECIDED else None)

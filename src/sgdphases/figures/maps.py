@@ -28,6 +28,9 @@ from sgdphases.figures.style import (
     wrapped,
 )
 
+MOST_CELLS = 2000
+"""Cells of a map that are drawn one by one, with borders."""
+
 
 @kind
 def phase_map(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: PhaseMap) -> Figure:
@@ -57,8 +60,8 @@ def phase_map(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: PhaseMa
     keep_outer_labels(axes, len(found))
     legend_below(figure, axes.flat[0])
     note = selection.replica_note(array, statistic)
-    beyond = _beyond(np.concatenate([panel.values.ravel() for panel in found]), norm)
-    bar = figure.colorbar(mesh, ax=list(axes.flat[: len(found)]), pad=0.02, aspect=30, extend=beyond)
+    ends = beyond(np.concatenate([panel.values.ravel() for panel in found]), norm)
+    bar = figure.colorbar(mesh, ax=list(axes.flat[: len(found)]), pad=0.02, aspect=30, extend=ends)
     bar.set_label(wrapped(label(array), 32) + (f"\n({note})" if note else ""))
     bar.outline.set_visible(False)
     return figure
@@ -104,7 +107,7 @@ def _one_map(ax: Axes, cube: xr.Dataset, word: str, options: MapsOverview) -> Pa
     limits = options.limits.get(word, [0.0, 1.0] if "flag_values" in array.attrs else None)
     norm = norm_of([panel.values], colour, limits)
     mesh = draw_map(ax, panel, norm, options.palette)
-    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=22, extend=_beyond(panel.values, norm))
+    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=22, extend=beyond(panel.values, norm))
     bar.outline.set_visible(False)
     return panel
 
@@ -143,8 +146,16 @@ def _colour(array: xr.DataArray) -> str:
     return "log" if selection.spans_decades(array) else "linear"
 
 
-def _beyond(values: np.ndarray, norm: Normalize) -> str:
-    """At which ends of a colour bar values lie outside, in the words of `Figure.colorbar`."""
+def beyond(values: np.ndarray, norm: Normalize) -> str:
+    """At which ends of a colour bar values lie outside.
+
+    Args:
+        values: What is shown.
+        norm: From values to colours.
+
+    Returns:
+        "neither", "min", "max" or "both", as `Figure.colorbar` takes them.
+    """
     known = values[np.isfinite(values)]
     if not known.size:
         return "neither"
@@ -186,7 +197,7 @@ def norm_of(values: Sequence[np.ndarray], colour: str, limits: Sequence[float] |
 
 
 def draw_map(ax: Axes, panel: Panel, norm: Normalize, palette: str | None = None) -> QuadMesh:
-    """Draw one table of values as cells around their coordinates.
+    """Draw one table of values as cells around their coordinates; many cells stand without borders, as a picture.
 
     Args:
         ax: Where to draw.
@@ -202,4 +213,6 @@ def draw_map(ax: Axes, panel: Panel, norm: Normalize, palette: str | None = None
     columns, rows = rule_axes(ax, panel.x, panel.y)
     values = np.ma.masked_invalid(panel.values)
     look = {"edgecolors": PAPER, "linewidth": 0.3, "antialiased": True}
+    if values.size > MOST_CELLS:
+        look = {"rasterized": True}
     return ax.pcolormesh(columns, rows, values, norm=norm, cmap=chosen, **look)

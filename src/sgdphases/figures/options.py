@@ -13,17 +13,25 @@ Chosen = bool | list[str]
 """All of them, none, or those named."""
 
 
-class Options(BaseModel):
-    """What all kinds that read the cube understand.
+class Placed(BaseModel):
+    """What all kinds understand.
 
     Attributes:
-        step: "first", "last", or a number in the card's clock, for which the nearest recorded time is taken.
-        at: Coordinate to value, for grid axes of which one value is shown.
+        at: Coordinate to value, for axes of which one value is shown.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    step: Step = "last"
     at: dict[str, float] = {}
+
+
+class Options(Placed):
+    """What kinds understand that show one time.
+
+    Attributes:
+        step: "first", "last", or a number in the card's clock, for which the nearest recorded time is taken.
+    """
+
+    step: Step = "last"
 
 
 class OnGrid(Options):
@@ -152,17 +160,112 @@ class Curves(Options):
     scale: Literal["log", "linear"] = "log"
 
 
-class OfFit(BaseModel):
+class PhasePlane(Options):
+    """Options of `phase_plane`.
+
+    Attributes:
+        variable: What the background shows: measured on random matrices where the cube holds that, else mean field.
+        layer: The layer whose way is drawn.
+        time: Clock that colours the ways.
+        series: Coordinate that colours them instead.
+        optimum: Name of the fit whose `optimum_epoch_time` is marked, where it is there.
+        x_limits: Ends of the J0/J axis of a plane without a measured map.
+        y_limits: Ends of its 1/J axis; if not given, what shows all ways.
+        limits: Least and largest value of the colours.
+        palette: Name of a colour map.
+        cells: Cells of a calculated background along each axis.
+    """
+
+    variable: Literal["asymptotic_distance", "jacobian_norm", "lyapunov"] = "asymptotic_distance"
+    layer: Annotated[int, Field(ge=0)] = 0
+    time: str = "epoch_time"
+    series: str | None = None
+    optimum: str = "optimum"
+    x_limits: Limits = [-1.0, 2.0]
+    y_limits: Limits | None = None
+    limits: Limits | None = None
+    palette: str | None = None
+    cells: Annotated[int, Field(ge=2)] = 72
+
+
+class Dynamics(Placed):
+    """Options of `dynamics`.
+
+    Attributes:
+        variables: Measures of the iterated map, one panel each.
+        controls: Names of the controls to draw; all if not given.
+        layer: The layer whose J² is the axis.
+    """
+
+    variables: Annotated[list[str], Field(min_length=1)] = ["lyapunov", "jacobian_norm", "asymptotic_distance"]
+    controls: list[str] = []
+    layer: Annotated[int, Field(ge=0)] = 0
+
+
+class Poincare(Placed):
+    """Options of `poincare`.
+
+    Attributes:
+        times: Places along `x` where weights were recorded, one panel each.
+        x: Coordinate that counts time.
+        variable: What is shown, at neighbouring iterations.
+        replica: The replica.
+        images: Number of orbits, those of the first images.
+        layer: The layer whose J² the titles give.
+    """
+
+    times: Annotated[list[float], Field(min_length=1)]
+    x: str = "epoch"
+    variable: str = "poincare"
+    replica: int = 0
+    images: Annotated[int, Field(ge=1)] = 10
+    layer: Annotated[int, Field(ge=0)] = 0
+
+
+class Collapse(Placed):
+    """Options of `collapse`.
+
+    Attributes:
+        fit: Name of the fit with the mean over the points.
+        x: Clock in which the curves collapse.
+        group: Coordinate that colours the curves.
+        tolerance: Share of the mean that is marked around it.
+        residuals: Ends of the residuals' axis, as shares; if not given, what shows all up to J² = 1.
+        layer: The layer.
+    """
+
+    fit: str = "collapse"
+    x: Literal["epoch_time", "flow_time"] = "epoch_time"
+    group: str | None = None
+    tolerance: Annotated[float, Field(gt=0)] = 0.03
+    residuals: Limits | None = None
+    layer: Annotated[int, Field(ge=0)] = 0
+
+
+class Decay(Placed):
+    """Options of `decay`.
+
+    Attributes:
+        fit: Name of the fit over the strengths of decay.
+        x: Clock of the ways.
+        series: Strength of decay that tells ways apart and is the axis of the other panels.
+        layer: The layer.
+    """
+
+    fit: str = "decay"
+    x: str = "epoch_time"
+    series: Literal["l2_strength", "weight_decay"] = "l2_strength"
+    layer: Annotated[int, Field(ge=0)] = 0
+
+
+class OfFit(Placed):
     """What the kinds that read one fit understand.
 
     Attributes:
         fit: Name of the fit.
-        at: Coordinate to value, for axes of which one value is shown.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     fit: str
-    at: dict[str, float] = {}
 
 
 class Scaling(OfFit):
@@ -170,14 +273,18 @@ class Scaling(OfFit):
 
     Attributes:
         y: Estimates, one panel each; the variable of the same name with "_error" is the error.
-        x: Variable or coordinate along the axis.
+        x: Variable or coordinate along the axis; a list gives one for each panel, of one estimate or of as many.
+        exponents: Name of the fit with the exponents `<x>_exponent`, drawn through the points beside a power of 1. The
+            axes then show what growth is a power of, 1/(1 - momentum) and 1/batch_size, and points that differ in
+            nothing else are joined.
         group: Variable or coordinate that tells points apart.
         predicted: Variable with the law's values.
         scale: Of both axes.
     """
 
     y: Annotated[list[str], Field(min_length=1)]
-    x: str
+    x: str | Annotated[list[str], Field(min_length=1)]
+    exponents: str | None = None
     group: str | None = None
     predicted: str | None = None
     scale: Literal["log", "linear"] = "linear"
@@ -221,6 +328,11 @@ OPTIONS: dict[str, type[BaseModel]] = {
     "phase_diagram": PhaseDiagram,
     "trajectories": Trajectories,
     "curves": Curves,
+    "phase_plane": PhasePlane,
+    "dynamics": Dynamics,
+    "poincare": Poincare,
+    "collapse": Collapse,
+    "decay": Decay,
     "scaling": Scaling,
     "batch_collapse": BatchCollapse,
     "spacing": Spacing,

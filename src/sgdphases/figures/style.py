@@ -13,6 +13,7 @@ import seaborn as sns
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis as Ruler
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
@@ -31,6 +32,8 @@ INK = "#262626"
 THEORY = "#c0392b"
 """Lines of laws on plain ground."""
 PAPER = "white"
+HATCH = "#8a8a8a"
+"""Strokes over cells of which nothing is known for certain."""
 DOTS_PER_INCH = 200
 
 _OWN: dict[str, Any] = {
@@ -207,6 +210,27 @@ def cover(axes: Sequence[Axes], coordinates: Sequence[tuple[xr.DataArray, xr.Dat
         for ax in axes:
             ax.set(**{f"{name}lim": (np.min(borders), np.max(borders))})
             log_ticks(getattr(ax, f"{name}axis"), np.concatenate([array.values for array in arrays]))
+
+
+def hatch_cells(
+    ax: Axes, columns: np.ndarray, rows: np.ndarray, region: np.ndarray, *, said: str | None = None
+) -> None:
+    """Draw strokes over some cells of a map.
+
+    Args:
+        ax: Where the map is.
+        columns: Borders of its cells along x, (n + 1,).
+        rows: Borders along y, (m + 1,).
+        region: Which cells, (m, n).
+        said: What a legend says.
+    """
+    cells = [
+        [(columns[j], rows[i]), (columns[j + 1], rows[i]), (columns[j + 1], rows[i + 1]), (columns[j], rows[i + 1])]
+        for i, j in np.argwhere(region)
+    ]
+    if cells:
+        strokes = PolyCollection(cells, facecolor="none", edgecolor=HATCH, lw=0, hatch="////", label=said)
+        ax.add_collection(strokes, autolim=False)
 
 
 def is_logarithmic(array: xr.DataArray) -> bool:

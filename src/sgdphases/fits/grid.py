@@ -6,6 +6,7 @@ steps, so that a flow time that was rounded to a whole step counts as what it is
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -64,6 +65,10 @@ class Grid:
         return _spread(coordinate, sizes).reshape(-1, self.flow_time.shape[1])
 
 
+NO_GRID = Grid("", (), (), np.empty((1, 0)), np.empty(1))
+"""Of numbers that belong to all points together."""
+
+
 def clock_of(cube: xr.Dataset) -> str:
     """The dimension of a cube's times: `flow_time` or `step`."""
     return "flow_time" if "flow_time" in cube.dims else "step"
@@ -110,10 +115,9 @@ def alike(cube: xr.Dataset, grid: Grid, free: Sequence[str], among: np.ndarray) 
     fixed = [cube[name] for name in HYPERPARAMETERS if name in cube.coords and name not in free]
     sizes = dict(zip(grid.dims, grid.shape, strict=True))
     columns = [coordinate.variable.set_dims(sizes).values.reshape(-1).tolist() for coordinate in fixed]
-    keys = list(zip(*columns, strict=True))
     groups: dict[tuple, list[int]] = {}
     for point in np.flatnonzero(among):
-        groups.setdefault(keys[point], []).append(int(point))
+        groups.setdefault(tuple(column[point] for column in columns), []).append(int(point))
     chosen = np.zeros(len(among), dtype=bool)
     chosen[max(groups.values(), key=len, default=[])] = True
     return chosen
@@ -147,3 +151,8 @@ def described(
     """
     attrs = {"long_name": words[0], "symbol": words[1]}
     return estimated(name, grid.shaped(estimate), [*grid.dims, *own], attrs=attrs, interval=interval)
+
+
+def part_of(estimate: Estimate, place: int | slice | tuple[Any, ...]) -> Estimate:
+    """Some elements of an estimate."""
+    return Estimate(*(np.asarray(p)[place] for p in (estimate.value, estimate.error, estimate.low, estimate.high)))

@@ -9,4 +9,11 @@ FITS: dict[str, str] = {
     "langevin": "sgdphases.fits.langevin:langevin",
     "spacing": "sgdphases.fits.spacing:spacing",
     "batch_boundary": "sgdphases.fits.batch:batch_boundary",
+    "weight_growth": "sgdphases.fits.weight_growth:weight_growth",
+    "growth_exponents": "sgdphases.fits.weight_growth:growth_exponents",
+    "collapse": "sgdphases.fits.collapse:collapse",
+    "optimum": "sgdphases.fits.optimum:optimum",
+    "decay": "sgdphases.fits.decay:decay",
+    "balance": "sgdphases.fits.balance:balance",
+    "edges": "sgdphases.fits.edges:edges",
 }

@@ -19,12 +19,12 @@ from sgdphases.fits.curves import (
     rises,
     squared_coupling,
 )
-from sgdphases.fits.grid import Grid, alike, described, grid_of, hidden
+from sgdphases.fits.grid import NO_GRID, Grid, alike, described, grid_of, hidden, part_of
 from sgdphases.fits.intervals import Estimate
 from sgdphases.theory.weight_growth import epoch_time
 
 FIT_POINTS = 25
-"""Times of a fit, window · i/25 for i from 0 to 24: of the base run the even epochs 0 to 48, as the authors have them."""
+"""Times of a fit, window · i/25 for i from 0 to 24: of the base run the even epochs 0 to 48, the authors' own."""
 
 LEAST_POINTS = 5
 EARLY = (0.1, 0.6)
@@ -232,7 +232,7 @@ def growth_exponents(cube: xr.Dataset) -> xr.Dataset:
         used = group & np.isfinite(lines.slope).any(axis=0)
         found |= _exponents(cube, grid, lines.slope, used, suffix)
         reasons += [
-            f"{name}{suffix}: {used.sum()} points do not tell"
+            f"no {name}_exponent{suffix} from {used.sum()} points"
             for name in LAWS
             if np.isnan(found[f"{name}_exponent{suffix}"][1])
         ]
@@ -249,39 +249,34 @@ def _design(cube: xr.Dataset, grid: Grid, used: np.ndarray) -> Floats:
 def _exponents(cube: xr.Dataset, grid: Grid, slope: Floats, used: np.ndarray, suffix: str) -> dict[str, tuple]:
     """All scalars of one group of points."""
     design, factor = _design(cube, grid, used), per_epoch(cube, grid)[used]
-    tells = [bool(np.ptp(column)) if used.any() else False for column in design.T]
-    enough = used.sum() > sum(tells) and np.linalg.matrix_rank(design[:, tells], tol=1e-9) == sum(tells)
 
     def exponents(constants: Floats) -> Floats:
-        """Exponents (3) and largest residual of ln A."""
-        found = np.full(4, np.nan)
-        weight = np.sqrt(np.isfinite(constants).sum(axis=0))
-        growth = mean_over(constants) * factor
-        known = growth > 0
-        columns = np.column_stack([np.ones(known.sum()), design[known][:, tells]])
-        if enough and known.sum() >= columns.shape[1]:
-            height, scaled = np.log(growth[known]), columns * weight[known, None]
-            fitted, _, rank, _ = np.linalg.lstsq(scaled, height * weight[known])
-            if rank == columns.shape[1]:
-                found[:3][tells] = fitted[1:]
-                found[3] = np.abs(height - columns @ fitted).max()
-        return found
+        return _regressed(mean_over(constants) * factor, design, np.isfinite(constants).sum(axis=0))
 
     estimate = over_replicas(exponents, slope[:, used])
     found: dict[str, tuple] = {}
     for place, (name, symbol) in enumerate(LAWS.items()):
         words = (f"exponent of the growth in an epoch in {symbol}", rf"d\ln A/d\ln({symbol})")
-        found |= _scalar(f"{name}_exponent{suffix}", estimate, place, words)
+        found |= described(NO_GRID, f"{name}_exponent{suffix}", part_of(estimate, place), words, interval=True)
     words = {"long_name": "largest relative distance of a slope from the power law", "units": "1", "symbol": "A"}
     found[f"largest_relative_residual{suffix}"] = ((), estimate.value[3], words)
     return found | _constants(slope[:, used], suffix)
 
 
-def _scalar(name: str, estimate: Estimate, place: int, words: tuple[str, str]) -> dict[str, tuple]:
-    """One element of an estimate as a number of the dataset."""
-    part = Estimate(*(np.asarray(p)[place] for p in (estimate.value, estimate.error, estimate.low, estimate.high)))
-    nothing = Grid("", (), (), np.empty((1, 0)), np.empty(1))
-    return described(nothing, name, part, words, interval=True)
+def _regressed(growth: Floats, design: Floats, replicas: np.ndarray) -> Floats:
+    """Exponents (3) and the largest residual of ln A, by least squares with the replicas as weights."""
+    found = np.full(len(LAWS) + 1, np.nan)
+    known = growth > 0
+    tells = [bool(np.ptp(column)) if known.any() else False for column in design[known].T]
+    columns = np.column_stack([np.ones(known.sum()), design[known][:, tells]])
+    if len(columns) < columns.shape[1]:
+        return found
+    height, weight = np.log(growth[known]), np.sqrt(replicas[known])
+    fitted, _, rank, _ = np.linalg.lstsq(columns * weight[:, None], height * weight, rcond=1e-9)
+    if rank == columns.shape[1]:
+        found[:-1][tells] = fitted[1:]
+        found[-1] = np.abs(height - columns @ fitted).max(initial=0.0)
+    return found
 
 
 def _constants(slope: Floats, suffix: str) -> dict[str, tuple]:
@@ -296,7 +291,7 @@ def _constants(slope: Floats, suffix: str) -> dict[str, tuple]:
     found: dict[str, tuple] = {}
     for place, name in enumerate(("mean", "median")):
         words = (f"{name} growth constant of the points", "k")
-        found |= _scalar(f"growth_constant_{name}{suffix}", estimate, place, words)
+        found |= described(NO_GRID, f"growth_constant_{name}{suffix}", part_of(estimate, place), words, interval=True)
     each = mean_over(slope)
     known = each[np.isfinite(each)]
     words = {"long_name": "standard deviation of the growth constant over points", "units": "1", "symbol": "k"}

@@ -62,8 +62,8 @@ def bulk_edge(matrix: Array) -> float:
     """Largest singular value that the entries of a matrix explain without their places.
 
     The upper edge of the Marchenko-Pastur law for independent entries of the same standard deviation, 2 J for a square
-    matrix: the edge of the shuffled matrix, by its law instead of by one draw, whose largest value fluctuates and, where
-    J_0 > J, is the mean's own outlier.
+    matrix. It is the edge of the shuffled matrix by its law, not by one draw: a draw's largest value fluctuates, and
+    where J_0 > J it is the mean's own outlier.
 
     Args:
         matrix: (out, in).

@@ -37,8 +37,8 @@ ESCAPED = 100.0
 """Growth of a state, in units of one or of its start, past which its orbit has no attractor. Over the run on which the
 exponent is measured an orbit that grew as fast as chaos must diverge to be certain would grow by e^11."""
 CERTAIN = 10.0
-"""e-folds by which two orbits must part during the averaged iterations for their chaos to be certain (convergence rule of
-the dossier, T >= 10 / lambda): lambda above 0.011, which a large random matrix has from J = 1.13 on."""
+"""e-folds by which two orbits must part during the averaged iterations for their chaos to be certain (convergence rule
+of the dossier, T >= 10 / lambda): lambda above 0.011, which a large random matrix has from J = 1.13 on."""
 NEUTRAL = 1.0
 """e-folds during the averaged iterations that cannot be told from none: start and end of the run are worth that."""
 STEADY = 0.1
@@ -76,19 +76,29 @@ def top_singular_values(snapshot: "Snapshot") -> Array:
 
 
 def asymptotic_distance(snapshot: "Snapshot") -> Array:
-    """Mean distance of the orbits of an image and of the slightly perturbed image after a long time (r, c, p).
+    """Mean distance of the orbits of an image and of the slightly perturbed image after a long time.
 
-    Euclidean, over all components; medians over images are to be trusted, not means: the map without biases is odd, so
-    a perturbation may lead from a fixed point x to -x.
+    Trust medians over images, not means: a tanh map without biases is odd, so that a perturbation may lead from a fixed
+    point x to -x.
+
+    Args:
+        snapshot: The networks.
+
+    Returns:
+        Euclidean distance (r, c, p); NaN where an orbit left the range of float64.
     """
     return np.array([[found.distance for found in maps] for maps in snapshot.asymptotics])
 
 
 def jacobian_norm(snapshot: "Snapshot") -> Array:
-    """Frobenius norm of the map's Jacobian over sqrt(N) on the attractor of every image (r, c, p).
+    """Frobenius norm of the map's Jacobian over sqrt(N) on the attractor (arXiv 1909.05176).
 
-    At the fixed point where the orbit rests, otherwise the geometric mean along it; one at the edge of chaos of a random
-    matrix (arXiv 1909.05176).
+    Args:
+        snapshot: The networks.
+
+    Returns:
+        For every image (r, c, p), at the fixed point where its orbit rests, otherwise the geometric mean along it; one
+        at the edge of chaos of a large random matrix.
     """
     return np.array([[found.jacobian_norm for found in maps] for maps in snapshot.asymptotics])
 
@@ -109,9 +119,13 @@ def dynamics(snapshot: "Snapshot") -> Array:
 
 
 def poincare(snapshot: "Snapshot") -> Array:
-    """Projection of the states on the direction of the mean image, of the trained weights (r, p, iterations).
+    """Projection of the states on the direction of the mean image, with the trained weights.
 
-    Iterations 249 to 499; the section of 1909.05176 (its figure 2a) shows each value against the one before.
+    Args:
+        snapshot: The networks.
+
+    Returns:
+        Iterations 249 to 499 (r, p, 251); the section of arXiv 1909.05176, figure 2a, shows each against the one before.
     """
     return np.array([maps[0].section for maps in snapshot.asymptotics])
 

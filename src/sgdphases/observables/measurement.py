@@ -8,6 +8,7 @@ import numpy as np
 
 from sgdphases.datasets.task import Task
 from sgdphases.ensemble.shard import Shard
+from sgdphases.observables.dynamics import map_layers
 from sgdphases.observables.registry import Observable, selected
 from sgdphases.observables.snapshot import FEATURE_SAMPLES, Part, Snapshot
 
@@ -124,10 +125,18 @@ def _alive_only(arrays: Mapping[int, Array], networks: Array, alive: Array) -> d
 
 def _possible(shard: Shard, observables: Sequence[Observable]) -> None:
     """Refuse observables that this architecture or update rule cannot give."""
-    wrong = [o.name for o in observables if "features" in o.needs and shard.network.layers < 2]
-    why = "a network of one layer has no hidden features"
     if shard.update == "contrastive_divergence":
-        wrong = [o.name for o in observables if o.needs]
-        why = "networks trained by contrastive divergence have no outputs"
-    if wrong:
-        raise ValueError(f"cannot measure {', '.join(wrong)}: {why}")
+        asking = [o.name for o in observables if o.needs]
+        _refuse(asking, "networks trained by contrastive divergence have no outputs")
+    if shard.network.layers < 2:
+        asking = [o.name for o in observables if "features" in o.needs]
+        _refuse(asking, "a network of one layer has no hidden features")
+    if not map_layers(shard.network.widths):
+        asking = [o.name for o in observables if "map" in o.needs]
+        _refuse(asking, "no hidden layer is as wide as the input, so the network has no square map to iterate")
+
+
+def _refuse(asking: Sequence[str], why: str) -> None:
+    """Refuse these observables, if there are any."""
+    if asking:
+        raise ValueError(f"cannot measure {', '.join(asking)}: {why}")

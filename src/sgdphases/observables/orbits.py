@@ -95,10 +95,8 @@ class SquareMap:
             rows = rows @ matrix
             field = rows[:count] if bias is None else rows[:count] + bias
             active = activate(field, self._activation)
-            if tangents is None:
-                rows = active
-            else:
-                rows = torch.cat([active, rows[count:] * slope(field, self._activation)])
+            carried = rows[count:] if tangents is None else rows[count:] * slope(field, self._activation)
+            rows = torch.cat([active, carried])
         return torch.nn.functional.hardshrink(rows[:count], TINY), rows[count:]
 
     def gain(self, states: Tensor, numbers: np.random.Generator) -> Tensor:

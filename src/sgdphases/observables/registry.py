@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgdphases.choices import one_of
-from sgdphases.observables import drift, signal, spectra
+from sgdphases.observables import drift, dynamics, signal, spectra
 
 if TYPE_CHECKING:
     from sgdphases.observables.snapshot import Snapshot
 
 LEVELS = ("layer", "mode")
 LAYERS = ("layer",)
+
+CONTROLLED = ("control",)
+IMAGES = ("control", "image")
 
 DRIFT_FLAGS = {0: "repulsion_wins", 1: "drift_wins"}
 """CF flag values and meanings of the two criteria."""
@@ -26,13 +29,15 @@ class Observable:
     Attributes:
         name: The word, as it stands in cards and cubes.
         function: Takes a snapshot of r networks, gives (r, ...axes).
-        axes: Axes after the network's: `layer` (trained layers, ascending) and `mode` (descending levels, padded).
+        axes: Axes after the network's: `layer` (trained layers, ascending), `mode` (descending levels, padded),
+            `control` (of `controls.CONTROLS`), `image` (first test images) and `iteration` (of the square map).
         long_name: What a figure and a CF attribute call it.
         symbol: Its symbol, LaTeX without dollars.
         units: CF units; "1" for pure numbers.
         dtype: Type of the values; integers have -1 where there is no value.
         flags: Value to meaning, for labels.
-        needs: What must be evaluated beside the weights: `test`, `train`, `features` (a hidden layer), `teacher`.
+        needs: What must be evaluated beside the weights: `test`, `train`, `features` (a hidden layer), `teacher`,
+            `map` (first layers that lead back to the width of the input).
     """
 
     name: str
@@ -77,6 +82,10 @@ def _criterion(function: Callable[["Snapshot"], np.ndarray], *names: str) -> Obs
     return Observable(function.__name__, function, LAYERS, *names, dtype=np.int8, flags=DRIFT_FLAGS, needs=("test",))
 
 
+def _map(function: Callable[["Snapshot"], np.ndarray], axes: tuple[str, ...], *names: str, **more: Any) -> Observable:
+    return Observable(function.__name__, function, axes, *names, needs=("test", "map"), **more)
+
+
 _ROWS = (
     _weights(spectra.eigenvalues, LEVELS, "squared singular value", "x"),
     _weights(spectra.log_spread_growth, LAYERS, "growth of the spectrum's spread", r"\ln\Delta x/\Delta x(0)"),
@@ -97,6 +106,30 @@ _ROWS = (
     Observable("gradient_norm", signal.gradient_norm, (), "gradient norm", r"\|\nabla L\|", needs=("train",)),
     Observable("test_loss", signal.test_loss, (), "test loss", r"L_\mathrm{test}", needs=("test",)),
     Observable("test_accuracy", signal.test_accuracy, (), "test accuracy", "a", needs=("test",)),
+    Observable(
+        "clean_train_accuracy",
+        signal.clean_train_accuracy,
+        (),
+        "accuracy on clean training labels",
+        r"a_\mathrm{clean}",
+        needs=("train",),
+    ),
+    Observable(
+        "shuffled_train_accuracy",
+        signal.shuffled_train_accuracy,
+        (),
+        "accuracy on shuffled training labels",
+        r"a_\mathrm{shuffled}",
+        needs=("train",),
+    ),
+    Observable(
+        "corrected_train_accuracy",
+        signal.corrected_train_accuracy,
+        (),
+        "accuracy on the true labels of shuffled ones",
+        r"a_\mathrm{true}",
+        needs=("train",),
+    ),
     _features(signal.overlap, "overlap of initial and present features", "q"),
     _features(signal.overlap_initial, "overlap of the initial features with themselves", "q(0)"),
     _features(signal.overlap_ratio, "overlap relative to its start", "q/q(0)"),
@@ -112,6 +145,15 @@ _ROWS = (
     _dynamics(drift.peclet, LAYERS, "share of levels that one step moves too far", r"\mathrm{Pe}"),
     _criterion(drift.criterion_published, "drift beats repulsion, as published", r"P(\mathrm{drift})"),
     _criterion(drift.criterion_corrected, "drift beats repulsion, corrected", r"P(\mathrm{drift})"),
+    _weights(dynamics.excess_kurtosis, LAYERS, "excess kurtosis of the weights", r"\kappa"),
+    _map(dynamics.spectral_radius, CONTROLLED, "spectral radius of the map's matrix", r"\rho"),
+    _map(dynamics.top_singular_values, (*CONTROLLED, "mode"), "singular value of the map's matrix", "s"),
+    _map(dynamics.asymptotic_distance, IMAGES, "asymptotic distance of perturbed orbits", r"d_\infty"),
+    _map(dynamics.jacobian_norm, IMAGES, "asymptotic norm of the Jacobian", r"\|J^\ast\|_F/\sqrt{N}"),
+    _map(dynamics.lyapunov, CONTROLLED, "largest Lyapunov exponent", r"\lambda_\mathrm{max}"),
+    _map(dynamics.lyapunov_error, CONTROLLED, "standard error of the Lyapunov exponent", r"\Delta\lambda_\mathrm{max}"),
+    _map(dynamics.dynamics, CONTROLLED, "phase of the dynamics", r"\phi", dtype=np.int8, flags=dynamics.PHASES),
+    _map(dynamics.poincare, IMAGES[1:] + ("iteration",), "projection on the mean image", r"\bar X_t"),
 )
 
 _RUNNING = {
@@ -126,6 +168,10 @@ _RUNNING = {
     "test_accuracy": ("test accuracy", "a"),
     "validation_loss": ("validation loss", r"L_\mathrm{val}"),
     "validation_accuracy": ("validation accuracy", r"a_\mathrm{val}"),
+    "asymptotic_distance": ("asymptotic distance of perturbed orbits", r"d_\infty"),
+    "lyapunov": ("largest Lyapunov exponent", r"\lambda_\mathrm{max}"),
+    "jacobian_norm": ("asymptotic norm of the Jacobian", r"\|J^\ast\|_F/\sqrt{N}"),
+    "converged": ("whether the asymptotic distance is reached", r"\chi_\infty"),
 }
 """Long names and symbols of what training itself measures (`ensemble.running`)."""
 

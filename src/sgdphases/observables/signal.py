@@ -50,6 +50,21 @@ def test_accuracy(snapshot: "Snapshot") -> Array:
     return snapshot.test_evaluation.correct
 
 
+def clean_train_accuracy(snapshot: "Snapshot") -> Array:
+    """Accuracy on the training samples whose labels were left alone (r,)."""
+    return snapshot.labels_learned("clean")
+
+
+def shuffled_train_accuracy(snapshot: "Snapshot") -> Array:
+    """Share of the samples with shuffled labels that get the shuffled label: what is learned by heart (r,)."""
+    return snapshot.labels_learned("shuffled")
+
+
+def corrected_train_accuracy(snapshot: "Snapshot") -> Array:
+    """Share of the samples with shuffled labels that get their true label all the same (r,)."""
+    return snapshot.labels_learned("corrected")
+
+
 def overlap(snapshot: "Snapshot") -> Array:
     """Overlap q: initial times present feature, mean over samples and features (r,); not normalised."""
     return np.mean(snapshot.initial_features * snapshot.features, axis=(1, 2))

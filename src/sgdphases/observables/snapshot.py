@@ -75,6 +75,11 @@ class Part:
         return found
 
     @cached_property
+    def frozen_singular(self) -> dict[int, tuple[Array, Array, Array]]:
+        """Thin singular value decompositions of the frozen layers (r or 1, ...), float64."""
+        return {layer: decomposition(matrix) for layer, matrix in self.frozen.items()}
+
+    @cached_property
     def train_data(self) -> Data:
         """The whole training set, in the shard's floating-point type."""
         return self._data([(task.inputs, task.targets) for task in self.tasks], self.dtype)
@@ -83,6 +88,22 @@ class Part:
     def test_data(self) -> Data:
         """The whole test set, in the shard's floating-point type."""
         return self._data([(task.test_inputs, task.test_targets) for task in self.tasks], self.dtype)
+
+    @cached_property
+    def labels(self) -> dict[str, Data | None]:
+        """Training samples by what was done to their labels: clean, shuffled, and shuffled with their true labels."""
+        clean, shuffled, corrected = [], [], []
+        for task in self.tasks:
+            mixed = np.zeros(len(task.inputs), dtype=bool) if task.shuffled is None else task.shuffled
+            clean.append((task.inputs[~mixed], task.targets[~mixed]))
+            shuffled.append((task.inputs[mixed], task.targets[mixed]))
+            true = task.targets if task.clean_targets is None else task.clean_targets
+            corrected.append((task.inputs[mixed], true[mixed]))
+        chosen = {"clean": clean, "shuffled": shuffled, "corrected": corrected}
+        return {
+            kind: self._data(sets, self.dtype) if all(len(targets) for _, targets in sets) else None
+            for kind, sets in chosen.items()
+        }
 
     @cached_property
     def feature_data(self) -> Data:
@@ -211,6 +232,20 @@ class Snapshot:
         layers = self.shard.network.trained_layers
         return evaluate(self._stack(self.part.dtype), self.part.train_data, self.part.loss, layers=layers)
 
+    def labels_learned(self, kind: str) -> Array:
+        """Accuracy on part of the training set; NaN where there are no such samples.
+
+        Args:
+            kind: clean (labels left alone), shuffled (shuffled labels as they are), corrected (their true labels).
+
+        Returns:
+            In [0, 1] (r,).
+        """
+        found = self.part.labels[kind]
+        if found is None:
+            return np.full(len(self.part.networks), np.nan)
+        return evaluate(self._stack(self.part.dtype), found, self.part.loss).correct
+
     @cached_property
     def test_evaluation(self) -> Evaluation:
         """Squared error summed over outputs (cross-entropy where that is trained) over the whole test set."""
@@ -242,30 +277,35 @@ class Snapshot:
     @cached_property
     def square_maps(self) -> list[list[SquareMap]]:
         """The square map of every network under every control, in the order of `CONTROLS`."""
-        layers = range(map_layers(self.shard.network.widths))
-        matrices = {layer: self._matrices[layer] for layer in layers}
-        # One decomposition serves all controls; frozen layers have none yet.
-        singular = {layer: self.singular.get(layer) or decomposition(matrices[layer]) for layer in layers}
+        return [[self._square_map(row, name) for name in CONTROLS] for row in range(len(self.part.networks))]
+
+    @cached_property
+    def asymptotics(self) -> list[list[Asymptotics]]:
+        """Where the first test images go under every map of every network."""
+        rows = zip(self.square_maps, self.part.images, self.column("seed_weights").tolist(), strict=True)
+        return [[asymptotics(square, images, seed=seed) for square in maps] for maps, images, seed in rows]
+
+    @cached_property
+    def attractors(self) -> list[list[Attractor]]:
+        """What the first of these orbits do from there on."""
+        rows = zip(self.square_maps, self.asymptotics, self.column("seed_weights").tolist(), strict=True)
         return [
-            [
-                SquareMap(
-                    [
-                        controlled(
-                            _row(matrices[layer], row),
-                            tuple(_row(part, row) for part in singular[layer]),
-                            control,
-                            seed=int(seed),
-                            layer=layer,
-                        )
-                        for layer in layers
-                    ],
-                    [self.biases[layer][row] if layer in self.biases else None for layer in layers],
-                    self.shard.network.activation,
-                )
-                for control in CONTROLS
-            ]
-            for row, seed in enumerate(self.column("seed_weights"))
+            [attractor(square, past.states[:ORBITS], seed=seed) for square, past in zip(maps, found, strict=True)]
+            for maps, found, seed in rows
         ]
+
+    def _square_map(self, row: int, control: str) -> SquareMap:
+        """The square map of one network under one control; biases stay what they are."""
+        seed, matrices, biases = int(self.column("seed_weights")[row]), [], []
+        for layer in range(map_layers(self.shard.network.widths)):
+            frozen = layer in self.part.frozen
+            whole = (self.part.frozen if frozen else self.weights)[layer]
+            singular = (self.part.frozen_singular if frozen else self.singular)[layer]
+            place = row if len(whole) > 1 else 0  # what all networks share is there once
+            parts = tuple(part[place] for part in singular)
+            matrices.append(controlled(whole[place], parts, control, seed=seed, layer=layer))
+            biases.append(self.biases[layer][row] if layer in self.biases else None)
+        return SquareMap(matrices, biases, self.shard.network.activation)
 
     def _hidden(self, layer: int) -> Array:
         """What a layer reads on the first test samples (r or 1, n, w): one copy where the networks share it."""

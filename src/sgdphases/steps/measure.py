@@ -13,6 +13,7 @@ from sgdphases.config import read_card
 from sgdphases.datasets.loading import load_tasks
 from sgdphases.datasets.task import Task
 from sgdphases.ensemble.shard import GRADIENT_UPDATES, Shard
+from sgdphases.observables.controls import CONTROLS
 from sgdphases.observables.measurement import Measurement
 from sgdphases.observables.registry import Observable, running_attributes, selected
 from sgdphases.observables.signal import constant_loss
@@ -64,6 +65,8 @@ def _measure(records: "Records", words: list[str], data: str) -> tuple[dict[str,
         seeds=shard.networks["seed_task"],
         directory=data,
     )
+    if not words:
+        return {}, tasks
     initial = {layer: records.weights(layer, 0) for layer in layers}
     measurement = Measurement(shard, tasks, initial_weights=initial, words=words)
     found: dict[str, np.ndarray] = {}
@@ -109,6 +112,7 @@ def _labelled(
         variables,
         steps=records.steps,
         layers={layer: shard.network.shape(layer) for layer in layers},
+        controls=CONTROLS,
         attrs={
             "dataset": shard.dataset["name"],
             "widths": list(shard.network.widths),
@@ -120,8 +124,8 @@ def _labelled(
 
 def _samples(shard: Shard, tasks: dict[int, Task]) -> dict[str, int]:
     """How many samples networks are trained on, and how many features and per-sample gradients are measured on."""
-    if shard.update == "contrastive_divergence":
-        return {}  # the task is a kernel, not samples of it
+    if shard.update not in GRADIENT_UPDATES:
+        return {}  # the task is a kernel or nothing, not samples
     task = next(iter(tasks.values()))
     return {"samples": len(task.inputs), "feature_samples": min(len(task.test_inputs), FEATURE_SAMPLES)}
 

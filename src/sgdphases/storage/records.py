@@ -31,6 +31,10 @@ MEANINGS = {
     "test_accuracy": ("accuracy over the test set", "1"),
     "validation_loss": ("loss over the validation set", "1"),
     "validation_accuracy": ("accuracy over the validation set", "1"),
+    "asymptotic_distance": ("mean distance of two orbits over the last fifth of the iterations", "1"),
+    "lyapunov": ("largest Lyapunov exponent per iteration", "1"),
+    "jacobian_norm": ("geometric mean of the Jacobian's Frobenius norm over sqrt(N), over the same states", "1"),
+    "converged": ("1 where the distance is the asymptotic one, 0 where more iterations are needed to tell", "1"),
 }
 """Long name and units of running observables."""
 

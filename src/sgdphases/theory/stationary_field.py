@@ -16,7 +16,10 @@ from sgdphases.theory.gaussian_averages import AVERAGES, GaussianAverages
 Floats = NDArray[np.float64]
 
 SMALLEST_DEVIATION, SMALLEST_MEAN = 1e-9, 1e-7
-"""Where the brackets of s and m begin: the states of J = 1 + 1e-14, say, are not told from zero."""
+"""Where the brackets of s and m begin; rounding would hide smaller ones."""
+
+SMALLEST_COUPLING = 1e-100
+"""Below it J is no disorder at all."""
 
 SIGNED = ("mean_coupling", "coupling_ratio")
 
@@ -147,14 +150,16 @@ def saturating_deviation(averages: GaussianAverages, coupling: Floats, mean: Flo
 
     def excess(logarithm: Floats, j: Floats, m: Floats, bias: Floats) -> Floats:
         s = np.exp(logarithm)
-        return (j**2 * averages.mean_square(m, s) + bias**2) / s**2 - 1
+        return (j / s) ** 2 * averages.mean_square(m, s) + (bias / s) ** 2 - 1
 
     result = bias_scale.copy()
-    open_bracket = (coupling > 0) & ((bias_scale > 0) | (mean > 0) | (coupling * averages.origin_slope > 1))
+    open_bracket = (coupling > SMALLEST_COUPLING) & (
+        (bias_scale > 0) | (mean > 0) | (coupling * averages.origin_slope > 1)
+    )
     j, m, bias = coupling[open_bracket], mean[open_bracket], bias_scale[open_bracket]
     # Half of the fields exceed their mean, so that E[φ²] ≥ φ(m)²/2.
-    low = np.maximum(np.sqrt(j**2 * averages.value(m) ** 2 / 2 + bias**2), SMALLEST_DEVIATION * np.minimum(j, 1.0))
-    high = np.sqrt(j**2 + bias**2)
+    low = np.maximum(np.hypot(j * averages.value(m) / np.sqrt(2), bias), SMALLEST_DEVIATION * np.minimum(j, 1.0))
+    high = np.hypot(j, bias)
     result[open_bracket] = np.exp(falling_root(excess, np.log(low), np.log(high), j, m, bias))
     return result
 
