@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from sgdphases.config import Card, ConfigError, read_card, read_config
 
 CARDS = sorted((Path(__file__).parents[1] / "workflow" / "experiments").glob("*.yaml"))
-QUICK = yaml.safe_load(next(path for path in CARDS if path.stem == "dyson_quick").read_text())
+QUICK, MAP = (
+    yaml.safe_load(next(path for path in CARDS if path.stem == name).read_text())
+    for name in ("dyson_quick", "chaos_map")
+)
 
 
 @pytest.fixture
@@ -32,8 +35,8 @@ def refused(tmp_path):
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
 def test_every_card_of_the_project_is_valid(path):
     card = read_card(path)
-    assert card.ensemble.records.steps(card.ensemble.steps)[0] == 0
-    assert card.ensemble.records.steps(card.ensemble.steps)[-1] == card.ensemble.steps
+    assert card.ensemble.times[0] == 0
+    assert card.ensemble.times[-1] == (card.ensemble.steps or card.ensemble.flow_time)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,16 @@ def test_every_card_of_the_project_is_valid(path):
         ("ensemble.network.activation", "tan", "ensemble.network.activation: input should be 'tanh'"),
         ("ensemble.streams.task", "both", "ensemble.streams.task: input should be 'shared' or 'own'"),
         ("analysis.observables", ["eigenvalue"], "unknown observable 'eigenvalue' (did you mean 'eigenvalues'?)"),
-        ("analysis.observables", [], "analysis.observables:"),
+        ("ensemble.dataset", {"name": "none"}, "the dataset none has no samples; update sgd needs some"),
+        ("ensemble.running", ["lyapunov"], "running: update sgd measures epoch_train_loss"),
+        ("ensemble.grid.init_scale", {"from": 1, "to": 2}, "axis init_scale: count: this key is missing"),
+        ("ensemble.grid.init_scale", {"from": 1, "to": 2, "cout": 3}, "unknown key 'cout' (did you mean 'count'?)"),
+        ("ensemble.grid.init_scale", {"from": 1, "to": 1, "count": 2}, "names a value twice"),
+        (
+            "ensemble.grid.init_scale",
+            {"from": 0, "to": 1, "count": 3, "spacing": "inverse"},
+            "axis init_scale: spacing inverse needs positive ends, not 0 and 1",
+        ),
         ("analysis.fits", ["fractals"], "unknown fit 'fractals'"),
         ("analysis.claims", ["nobody1900"], "unknown paper 'nobody1900'"),
         ("analysis.figures", {"one": {"kind": "pie"}}, "unknown kind of figure 'pie'"),
@@ -93,6 +105,54 @@ def test_bad_input_meets_one_clear_error(refused, where, value, message):
     found = refused(change)
     assert message in found
     assert len(found.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("axis", "values"),
+    [
+        ({"from": -1, "to": 2, "count": 4}, [-1, 0, 1, 2]),
+        ({"from": -1, "to": 2, "count": 31}, [place / 10 for place in range(-10, 21)]),
+        ({"from": "1e-2", "to": 1, "count": 3, "spacing": "log"}, [0.01, 0.1, 1]),
+        ({"from": 50, "to": 0.5, "count": 100, "spacing": "inverse"}, [1 / (place / 50) for place in range(1, 101)]),
+    ],
+)
+def test_a_range_stands_for_its_values(tmp_path, axis, values):
+    card = copy.deepcopy(MAP)
+    card["ensemble"]["grid"]["coupling_ratio" if axis["from"] == -1 else "init_scale"] = axis
+    path = tmp_path / "card.yaml"
+    path.write_text(yaml.safe_dump(card))
+    found = read_card(path).ensemble.grid["coupling_ratio" if axis["from"] == -1 else "init_scale"]
+    assert found == [float(f"{value:.12g}") for value in values]
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ("dataset", {"name": "digits"}, "update iteration trains on nothing; say dataset: {name: none}"),
+        ("fixed", {"learning_rate": 1}, "update iteration reads init_scale, coupling_ratio, not learning_rate"),
+        ("points", [{"init_scale": 1, "momentum": 0.5}], "reads init_scale, coupling_ratio, not momentum"),
+        ("network", {"widths": [8, 9]}, "one square layer without bias"),
+        ("network", {"widths": [8, 8], "activation": "relu"}, "iterates tanh(W x) with a Gaussian W"),
+        ("streams", {}, "update iteration needs streams: {weights: shared}"),
+        ("running", ["test_loss"], "running: update iteration measures asymptotic_distance, lyapunov"),
+        ("running", [], "analysis.observables: nothing is measured"),
+    ],
+)
+def test_what_the_iterated_map_could_only_ignore_is_refused(tmp_path, where, value, message):
+    card = copy.deepcopy(MAP)
+    card["ensemble"][where] = value
+    if where == "points":
+        del card["ensemble"]["grid"]
+    path = tmp_path / "card.yaml"
+    path.write_text(yaml.safe_dump(card))
+    with pytest.raises(ConfigError) as caught:
+        read_card(path)
+    assert message in str(caught.value)
+    card = copy.deepcopy(MAP)
+    card["analysis"]["observables"] = ["eigenvalues"]
+    path.write_text(yaml.safe_dump(card))
+    with pytest.raises(ConfigError, match="update iteration leaves no weights"):
+        read_card(path)
 
 
 def test_missing_key_is_named(refused):

@@ -236,11 +236,12 @@ def square_coupling(times: np.ndarray, l2_strength: float) -> np.ndarray:
 
 def trained_shard(columns: dict[str, np.ndarray], steps: np.ndarray, weight_steps: list[int]) -> xr.Dataset:
     """What training and measuring leave of networks that follow the growth law, with a little scatter."""
-    generator = np.random.default_rng(11)
     count = len(columns["replica"])
+    generator = np.random.default_rng(int(1e4 * columns["learning_rate"][0]) + columns["batch_size"][0])
     rate = columns["learning_rate"] / (1 - columns["momentum"])
     times = rate[:, None] * steps / 60_000
     squares = np.stack([square_coupling(t, d / 2) for t, d in zip(times, columns["weight_decay"], strict=True)])
+    squares = np.where(squares > 1, 1 + (1 - 3 * columns["learning_rate"][0]) * (squares - 1), squares)
     squares *= 1 + 0.01 * times / times.max() * generator.normal(size=(count, 1))
     loss = 0.34 + 0.06 * np.log(squares / 0.8) ** 2 + 0.003 * generator.normal(size=squares.shape)
     layers = np.stack([squares, 0.1 + 0 * squares], axis=-1)
@@ -403,3 +404,41 @@ def base_fits(base_run: xr.Dataset) -> dict[str, xr.Dataset]:
         "balance": balance,
         "edges": edges,
     }
+
+
+@pytest.fixture(scope="session")
+def decay_fit(decaying: xr.Dataset) -> xr.Dataset:
+    """What the fit of decay gives: rest at twice the law's disorder."""
+    strength = decaying["l2_strength"]
+    end = (decaying["coupling"].isel(layer=0, step=-1) ** 2).mean("replica")
+    flag = xr.where(strength > 1e-4, 1, 0).astype(np.int8)
+    words = number_of(4.6e-5, 1e-6, "l2_formula", r"\lambda^*=k/4S") | number_of(
+        9e-5, 4e-6, "l2_empirical", r"\lambda_1"
+    )
+    made = xr.Dataset(words)
+    made["end_squared_coupling"] = end.assign_attrs(long_name="squared disorder at the end", symbol="J^2", units="1")
+    made["end_squared_coupling_error"] = 0.05 * end
+    made["stationary"] = flag
+    best = 0.889 - 0.02 * np.log10((strength + 1e-5) / 9e-5) ** 2
+    made["end_test_accuracy"] = best.assign_attrs(long_name="test accuracy at the end", symbol="a", units="1")
+    made["largest_test_accuracy"] = (best + 0.004).assign_attrs(long_name="largest test accuracy", symbol="a")
+    for word in ("end", "largest"):
+        made[f"{word}_test_accuracy_error"] = 0.001 + 0 * strength
+    return made.drop_vars(["step", "flow_time", "epoch", "epoch_time"], errors="ignore")
+
+
+@pytest.fixture(scope="session")
+def growth_fits(rates: xr.Dataset) -> dict[str, xr.Dataset]:
+    """What the fits of a grid of learning rates, momenta and batch sizes give."""
+    size = rates["batch_size"] * (1 - rates["momentum"]) / rates["learning_rate"]
+    slope = (11.0 / size).transpose("learning_rate", "momentum", "batch_size")
+    grown = xr.Dataset({"slope_per_epoch": slope.assign_attrs(long_name="growth in an epoch", symbol="A", units="1")})
+    grown["slope_per_epoch_error"] = 0.02 * slope
+    exponents: dict[str, Any] = {}
+    for word, value in (("learning_rate", 1.003), ("momentum", 1.006), ("batch_size", 1.005)):
+        exponents |= number_of(value, 0.004, f"{word}_exponent", r"\alpha")
+    square = (rates["coupling"].isel(layer=0) ** 2).mean(["replica", "learning_rate", "momentum", "batch_size"])
+    one = xr.Dataset({"squared_coupling": square})
+    one = one.assign_coords(epoch_time=("flow_time", square["flow_time"].values / 60_000, attributes("epoch_time")))
+    one = one.assign(number_of(0.068, 0.001, "edge_epoch_time", r"\tau_e")).assign_attrs(window_flow_time=3750.0)
+    return {"weight_growth": grown, "growth_exponents": xr.Dataset(exponents), "collapse": one}

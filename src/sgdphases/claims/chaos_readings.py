@@ -1,15 +1,15 @@
 """Conditions and readings that belong to the claims of the chaos study, arXiv 2107.09437 and the papers around it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import xarray as xr
 
 from sgdphases.claims.claim import WHOLE, Fits, Measurement, Needs, NotReached
-from sgdphases.claims.network import network_at, where
-from sgdphases.claims.readings import Measure, fitted, over_replicas
+from sgdphases.claims.network import Point, network_at, where
+from sgdphases.claims.readings import Measure, at, fitted, over_replicas
 from sgdphases.theory.correlation_map import asymptotic_distance
 
 on_fashion = partial(Needs, dataset="fashion_mnist", widths=(784, 784, 10))
@@ -47,7 +47,7 @@ def _clock(cube: xr.Dataset) -> str:
     return "flow_time" if "flow_time" in cube.dims else "step"
 
 
-def curve(cube: xr.Dataset, name: str, point: Mapping[str, float]) -> xr.DataArray:
+def curve(cube: xr.Dataset, name: str, point: Point) -> xr.DataArray:
     """An observable of the hidden layer of one network over replicas and recorded times.
 
     Args:
@@ -67,7 +67,7 @@ def curve(cube: xr.Dataset, name: str, point: Mapping[str, float]) -> xr.DataArr
     return _hidden(network[name])
 
 
-def recorded(name: str, point: Mapping[str, float], *, power: int = 1, **when: float) -> Measure:
+def recorded(name: str, point: Point, *, power: int = 1, **when: float) -> Measure:
     """An observable of one network at a time, mean over replicas.
 
     Args:
@@ -107,7 +107,7 @@ def at_start(name: str, *, power: int = 1) -> Measure:
     return measure
 
 
-def largest_size(name: str, point: Mapping[str, float], *, epochs: float) -> Measure:
+def largest_size(name: str, point: Point, *, epochs: float) -> Measure:
     """Largest absolute value over replicas and the records of the first epochs."""
 
     def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
@@ -117,7 +117,7 @@ def largest_size(name: str, point: Mapping[str, float], *, epochs: float) -> Mea
     return measure
 
 
-def with_early_constant(measure: Measure, point: Mapping[str, float]) -> Measure:
+def with_early_constant(measure: Measure, point: Point) -> Measure:
     """A reading with k of the early window as a remark: the growth is linear in parts only."""
 
     def both(cube: xr.Dataset, fits: Fits) -> Measurement:
@@ -131,7 +131,7 @@ def with_early_constant(measure: Measure, point: Mapping[str, float]) -> Measure
     return both
 
 
-def spread(points: Sequence[Mapping[str, float]], *, beyond_edge: bool) -> Measure:
+def spread(points: Sequence[Point], *, beyond_edge: bool) -> Measure:
     """Largest spread of J² over networks at common flow times, as a share of their mean.
 
     Args:
@@ -150,8 +150,10 @@ def spread(points: Sequence[Mapping[str, float]], *, beyond_edge: bool) -> Measu
         mean = squares.mean(axis=0)
         chosen = mean >= FAR if beyond_edge else (mean <= EDGE) & (cube["flow_time"].values > 0)
         if not chosen.any():
-            raise NotReached(f"no record with a mean squared disorder of {'at least' if beyond_edge else 'at most'} "
-                             f"{FAR if beyond_edge else EDGE:g}")
+            raise NotReached(
+                f"no record with a mean squared disorder of {'at least' if beyond_edge else 'at most'} "
+                f"{FAR if beyond_edge else EDGE:g}"
+            )
         spreads = np.where(chosen, np.ptp(squares, axis=0) / mean, -1.0)
         place = int(spreads.argmax())
         return Measurement(float(spreads[place]), math.nan, f"largest at a mean squared disorder of {mean[place]:.2f}")
@@ -159,7 +161,7 @@ def spread(points: Sequence[Mapping[str, float]], *, beyond_edge: bool) -> Measu
     return measure
 
 
-def least_loss_spread(points: Sequence[Mapping[str, float]]) -> Measure:
+def least_loss_spread(points: Sequence[Point]) -> Measure:
     """Largest less smallest of the networks' least (smoothed) test losses."""
 
     def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
@@ -194,7 +196,7 @@ def difference(first: Measure, second: Measure) -> Measure:
     return measure
 
 
-def decided(point: Mapping[str, float]) -> Measure:
+def decided(point: Point) -> Measure:
     """The paired difference of test losses between J² = 0.8 and 1; where its interval holds 0, nothing is judged."""
 
     def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
@@ -209,18 +211,90 @@ def decided(point: Mapping[str, float]) -> Measure:
     return measure
 
 
-def loss_difference(point: Mapping[str, float]) -> Measure:
-    """Where the test loss is least, with the paired difference of losses as a remark."""
+def optimum_place(point: Point) -> Measure:
+    """J² where the test loss is least, with the paired difference of losses as a remark: the minimum is flat."""
 
     def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
         found = fitted("optimum", "optimum_squared_coupling", point=point)(cube, fits)
         try:
-            words = f"test loss at 0.8 less that at 1: {decided(point)(cube, fits).value:+.4f}"
+            words = f"{decided(point)(cube, fits).value:+.4f}"
         except NotReached as error:
-            words = f"test loss at 0.8 less that at 1: {error}"
-        return Measurement(found.value, found.error, words)
+            words = str(error)
+        return Measurement(found.value, found.error, f"test loss at J² = 0.8 less that at 1: {words}")
 
     return measure
+
+
+def with_median(measure: Measure) -> Measure:
+    """A mean of growth constants with their median and their deviation over networks as a remark."""
+
+    def both(cube: xr.Dataset, fits: Fits) -> Measurement:
+        found, fit = measure(cube, fits), fits["growth_exponents"]
+        numbers = (float(fit[f"growth_constant_{word}"]) for word in ("median", "deviation"))
+        median, deviation = numbers
+        words = f"median {median:.2f}, deviation {deviation:.2f} over {int(fit['points'])} networks"
+        return Measurement(found.value, found.error, words)
+
+    return both
+
+
+def largest_ratio(fit: str, name: str, axis: str) -> Measure:
+    """Largest ratio of a value to its neighbour before, along an axis by rising coordinate."""
+
+    def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
+        values = fits[fit][name]
+        if values.dims != (axis,) or not np.isfinite(values).all():
+            raise NotReached(f"the fit {fit} does not give {name} along {axis} alone, and all of it")
+        ordered = values.sortby(axis).values
+        return Measurement(float((ordered[1:] / ordered[:-1]).max()), math.nan)
+
+    return measure
+
+
+def at_rest(measure: Measure, point: Point) -> Measure:
+    """A reading of the resting state, with a remark where J² still moves at the end."""
+
+    def both(cube: xr.Dataset, fits: Fits) -> Measurement:
+        found = measure(cube, fits)
+        network = network_at(fits["decay"], point)
+        drift = float(network["end_drift"])
+        words = "" if int(network["stationary"]) == 1 else f"not at rest: {100 * drift:+.0f} % in the last fifth"
+        return Measurement(found.value, found.error, words)
+
+    return both
+
+
+def share_below_zero(epoch: float, point: Point) -> Measure:
+    """Share of replicas whose trained weights have a Lyapunov exponent below minus two of its standard errors."""
+
+    def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
+        found = _finding(fits, epoch, point)
+        count, of = int(found["finding_replicas"]), int(found["finding_measured"])
+        mean = float(at(found["finding_lyapunov"], {"control_name": "trained"}))
+        return Measurement(count / of, math.nan, f"{count} of {of} replicas, mean exponent {mean:+.3f}")
+
+    return measure
+
+
+def shuffled_difference(epoch: float, point: Point) -> Measure:
+    """Lyapunov exponent of shuffled weights less that of Gaussian ones of the same size, mean over replicas."""
+
+    def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
+        found = _finding(fits, epoch, point)
+        return Measurement(*(float(found[f"shuffled_minus_gaussian{end}"]) for end in ("", "_error")))
+
+    return measure
+
+
+def _finding(fits: Fits, epoch: float, point: Point) -> xr.Dataset:
+    """The fit edges at one network and epoch of the finding, where its weights were recorded and measured."""
+    found = network_at(fits["edges"], point)
+    if "finding_epoch" not in found.dims:
+        raise NotReached("needs observable lyapunov")
+    found = found.sel(finding_epoch=epoch)
+    if not float(found["finding_measured"]):
+        raise NotReached(f"needs weights measured near epoch {epoch:g}")
+    return found
 
 
 def cells(cube: xr.Dataset, name: str) -> xr.DataArray:
@@ -243,7 +317,7 @@ def cells(cube: xr.Dataset, name: str) -> xr.DataArray:
 
 
 def worst_distance(least: float) -> Measure:
-    """Largest relative deviation of the asymptotic distance, mean over matrices, from theory at J of at least `least`."""
+    """Largest relative deviation of the asymptotic distance, mean over matrices, from theory from J = `least` on."""
 
     def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
         distance = cells(cube, "asymptotic_distance")

@@ -13,6 +13,14 @@ CITATIONS: dict[str, str] = {
         "L. Zhang, L. Feng, K. Chen, C. H. Lai: Edge of chaos as a guiding principle for modern neural network "
         "training (2021), https://arxiv.org/abs/2107.09437"
     ),
+    "zhang2019optimality": (
+        "L. Feng, L. Zhang, C. H. Lai: Optimal Machine Intelligence at the Edge of Chaos (2019), "
+        "https://arxiv.org/abs/1909.05176"
+    ),
+    "zhang2023asymptotic": (
+        "L. Zhang, L. Feng, K. Chen, C. H. Lai: Asymptotic Edge of Chaos as Guiding Principle for Neural Network "
+        "Training (2023), https://doi.org/10.1142/s2972335323500011"
+    ),
     "kunin2021limiting": (
         "D. Kunin, J. Sagastuy-Brena, L. Gillespie, E. Margalit, H. Tanaka, S. Ganguli, D. L. K. Yamins: The Limiting "
         "Dynamics of SGD: Modified Loss, Phase-Space Oscillations, and Anomalous Diffusion (2024), "

@@ -46,7 +46,8 @@ def collapse(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Collapse
     above.set(ylabel=label(square), xlabel=label(times))
     residual.set(ylabel="deviation from the mean [%]", xlabel=label(times))
     band = 100 * options.tolerance
-    residual.axhspan(-band, band, color=THEORY, alpha=0.12, lw=0, label=rf"$\pm{band:g}\,\%$")
+    for side in (-band, band):
+        residual.axhline(side, color=THEORY, lw=1, ls=(0, (1, 1.2)), label=rf"$\pm{band:g}\,\%$")
     draw_levels(residual, [0.0])
     _mark_times(axes[0], fit, times, options)
     residual.set_ylim(*_residual_limits(residual, fit, mean, options))

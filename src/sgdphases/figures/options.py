@@ -248,13 +248,11 @@ class Decay(Placed):
     Attributes:
         fit: Name of the fit over the strengths of decay.
         x: Clock of the ways.
-        series: Strength of decay that tells ways apart and is the axis of the other panels.
         layer: The layer.
     """
 
     fit: str = "decay"
     x: str = "epoch_time"
-    series: Literal["l2_strength", "weight_decay"] = "l2_strength"
     layer: Annotated[int, Field(ge=0)] = 0
 
 

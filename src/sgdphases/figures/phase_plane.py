@@ -50,6 +50,8 @@ CALCULATED = "Greys"
 HIGHEST = 2.2
 """Largest 1/J shown where no way goes beyond."""
 PHASES = ("para", "ferro", "chaos")
+MOST = 5000
+"""Places on all ways together up to which they are lines in a drawing; more are a picture."""
 
 
 @kind
@@ -182,7 +184,7 @@ def _draw_ways(ax: Axes, cube: xr.Dataset, ways: xr.Dataset, options: PhasePlane
         ax.plot(*points.T, color=PAPER, lw=3.2, zorder=3)
         if shades is None:
             parts = np.stack([points[:-1], points[1:]], axis=1)
-            look = {"cmap": SEQUENTIAL, "norm": norm, "array": time.isel(at).values[1:]}
+            look = {"cmap": SEQUENTIAL, "norm": norm, "array": time.isel(at).values[1:], "rasterized": x.size > MOST}
             ax.add_collection(LineCollection(list(parts), lw=1.6, zorder=4, **look), autolim=False)
         else:
             value = ways[options.series].isel({dim: at[dim] for dim in ways[options.series].dims}).item()

@@ -13,6 +13,7 @@ from sgdphases.figures import selection
 from sgdphases.figures.options import BatchCollapse, Scaling
 from sgdphases.figures.style import (
     INK,
+    PAPER,
     THEORY,
     kind,
     label,
@@ -22,11 +23,18 @@ from sgdphases.figures.style import (
     octave_ticks,
     series_colours,
     value_label,
+    value_ticks,
+    wrapped,
 )
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 Entry = tuple[Any, str]
 """What a legend shows and says."""
+FACTORS = {
+    "momentum": (lambda momentum: 1 / (1 - momentum), {"long_name": "gain by momentum", "symbol": r"1/(1-\beta)"}),
+    "batch_size": (lambda size: 1 / size, {"long_name": "inverse batch size", "symbol": "1/B"}),
+}
+"""What growth is a power of, for coordinates of which it is none (arXiv 2107.09437, Eq. 5): function and words."""
 LINES = ("-", (0, (4, 1.6)), (0, (1, 1.4)), (0, (5, 2, 1, 2)))
 
 
@@ -43,29 +51,77 @@ def scaling(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Scaling) 
         The figure.
     """
     fit = selection.at_values(selection.fit_of(fits, options.fit), options.at)
-    count = len(options.y)
-    figure, axes = new_figure(1, count, width={1: 4.8, 2: 7.2}.get(count, 3.4 * count), height=3.6)
-    for word, ax in zip(options.y, axes.flat, strict=True):
+    pairs = _pairs(options)
+    count = len(pairs)
+    figure, axes = new_figure(1, count, width={1: 4.8, 2: 7.2}.get(count, 3.0 * count), height=3.6)
+    for (word, x), ax in zip(pairs, axes.flat, strict=True):
         one_of(word, map(str, fit.data_vars), f"estimate of the fit {options.fit}")
-        for place, (said, part) in enumerate(_groups(fit, word, options)):
-            colour = series_colours(part.attrs["groups"])[place]
-            look = {
-                "fmt": MARKERS[place % len(MARKERS)],
-                "color": colour,
-                "ms": 4.5,
-                "elinewidth": 1,
-                "label": said or None,
-            }
-            ax.errorbar(part["x"], part["y"], yerr=part["error"], markeredgecolor="white", markeredgewidth=0.4, **look)
-            if "predicted" in part:
-                mark = "_" if part.sizes["row"] == 1 else ""
-                ax.plot(part["x"], part["predicted"], color=colour, lw=1, ls=LINES[1], marker=mark, ms=14, zorder=1)
+        along = _abscissa(fit, x, options)
+        for place, (said, part) in enumerate(_groups(fit, word, along, options)):
+            _draw_group(ax, part, place, said, joined=options.exponents is not None)
         if options.predicted is not None:
             ax.plot([], [], color=INK, lw=1, ls=LINES[1], label=label(fit[options.predicted]))
-        ax.set(xlabel=label(fit[options.x]), ylabel=label(fit[word]), xscale=options.scale, yscale=options.scale)
+        ax.set(xlabel=label(along), xscale=options.scale, yscale=options.scale)
+        # Panels of one estimate say once what it is.
+        ax.set_ylabel("" if ax is not axes.flat[0] and len(options.y) == 1 else wrapped(label(fit[word]), 36))
         ax.margins(0.08)
-    legend_below(figure, axes.flat[0])
+        if options.exponents is not None:
+            _draw_exponent(ax, selection.fit_of(fits, options.exponents), (x, along), fit[word], options)
+    legend_below(figure, *axes.flat)
     return figure
+
+
+def _pairs(options: Scaling) -> list[tuple[str, str]]:
+    """Estimate and abscissa of every panel."""
+    along = [options.x] if isinstance(options.x, str) else options.x
+    longest = max(len(along), len(options.y))
+    if {len(along), len(options.y)} - {1, longest}:
+        raise ValueError(
+            f"{len(options.y)} estimates (y) and {len(along)} abscissae (x) make no panels; give one of one"
+        )
+    return list(zip(options.y * (longest // len(options.y)), along * (longest // len(along)), strict=True))
+
+
+def _draw_group(ax: Axes, part: xr.Dataset, place: int, said: str, *, joined: bool) -> None:
+    """Draw the points of one group with errors, and their law."""
+    colour = series_colours(part.attrs["groups"])[place]
+    look = {"color": colour, "ms": 4.5, "elinewidth": 1, "markeredgecolor": PAPER, "markeredgewidth": 0.4}
+    look |= {"fmt": MARKERS[place % len(MARKERS)], "label": said or None}
+    if joined:
+        look |= {"ls": "-", "lw": 0.6}
+    ax.errorbar(part["x"], part["y"], yerr=part["error"], **look)
+    if "predicted" in part:
+        mark = "_" if part.sizes["row"] == 1 else ""
+        ax.plot(part["x"], part["predicted"], color=colour, lw=1, ls=LINES[1], marker=mark, ms=14, zorder=1)
+
+
+def _draw_exponent(
+    ax: Axes, fit: xr.Dataset, abscissa: tuple[str, xr.DataArray], estimate: xr.DataArray, options: Scaling
+) -> None:
+    """Draw the fitted power and a power of one through the middle of the points."""
+    word, along = abscissa
+    name = one_of(f"{word}_exponent", map(str, fit.data_vars), f"estimate of the fit {options.exponents}")
+    x, y = (part.values for part in xr.broadcast(along, estimate))
+    known = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
+    middle, height = np.exp(np.log(x[known]).mean()), np.exp(np.log(y[known]).mean())
+    ends = np.array([x[known].min() / 1.2, x[known].max() * 1.2])
+    power, error = float(fit[name]), float(fit[f"{name}_error"])
+    if np.isfinite(power):
+        words = rf"${along.attrs['symbol']}$: exponent ${power:.3f}\pm{error:.3f}$"
+        ax.plot(ends, height * (ends / middle) ** power, color=THEORY, lw=1.8, label=words, zorder=4)
+    lower = 0.6 * height
+    ax.plot(ends, lower * ends / middle, color=INK, lw=1.2, ls=LINES[1], label="exponent 1", zorder=4)
+    if options.scale == "log":
+        value_ticks(ax.xaxis, np.unique(x[known]))
+
+
+def _abscissa(fit: xr.Dataset, word: str, options: Scaling) -> xr.DataArray:
+    """What a panel's points are drawn against."""
+    along = fit[one_of(word, map(str, fit.variables), "variable or coordinate")]
+    if options.exponents is None or word not in FACTORS:
+        return along
+    function, words = FACTORS[word]
+    return function(along).assign_attrs(words)
 
 
 @kind
@@ -142,19 +198,31 @@ def _slopes(fit: xr.Dataset, word: str, place: Mapping[str, int]) -> str:
     return "; slope " + ", ".join(parts) if found else ""
 
 
-def _groups(fit: xr.Dataset, word: str, options: Scaling) -> Iterator[tuple[str, xr.Dataset]]:
+def _groups(fit: xr.Dataset, word: str, along: xr.DataArray, options: Scaling) -> Iterator[tuple[str, xr.Dataset]]:
     """Points of one estimate, group by group: x, y, error and, where there is a law, predicted."""
-    parts = {"y": fit[word], "x": fit[one_of(options.x, map(str, fit.variables), "variable or coordinate")]}
+    parts = {"y": fit[word], "x": along}
     parts["error"] = fit[f"{word}_error"] if f"{word}_error" in fit else xr.zeros_like(fit[word])
     if options.predicted is not None:
         parts["predicted"] = fit[one_of(options.predicted, map(str, fit.data_vars), "variable")]
     if options.group is not None:
         parts["group"] = fit[one_of(options.group, map(str, fit.variables), "variable or coordinate")]
+    elif options.exponents is not None:
+        parts["group"] = _likeness(fit, along, options)
     flat = [np.ravel(array.values) for array in xr.broadcast(*parts.values())]
     table = xr.Dataset({name: ("row", values) for name, values in zip(parts, flat, strict=True)})
     table = table.isel(row=np.isfinite(table["y"].values) & np.isfinite(table["x"].values)).sortby("x")
     groups = np.unique(table["group"].values) if "group" in table else [None]
     for group in groups:
         part = table if group is None else table.isel(row=table["group"].values == group)
-        said = "" if group is None else value_label(fit[options.group], group)
+        said = "" if options.group is None else value_label(fit[options.group], group)
         yield said, part.assign_attrs(groups=len(groups))
+
+
+def _likeness(fit: xr.Dataset, along: xr.DataArray, options: Scaling) -> xr.DataArray:
+    """Number of the group of points that differ in nothing but the abscissa."""
+    words = [options.x] if isinstance(options.x, str) else options.x
+    others = [fit[word] for word in words if word != along.name]
+    columns = xr.broadcast(along, *others)
+    keys = np.stack([column.values.ravel() for column in columns[1:]] or [np.zeros(columns[0].size)])
+    numbers = np.unique(keys, axis=1, return_inverse=True)[1]
+    return columns[0].copy(data=np.reshape(numbers, columns[0].shape))

@@ -17,7 +17,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
-from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullFormatter, NullLocator
 
 from sgdphases.figures.options import options_of
 from sgdphases.files import writing
@@ -166,6 +166,22 @@ def log_ticks(ruler: Ruler, values: np.ndarray, *, most: int = 7) -> None:
     ruler.set_major_formatter(_PowersOfTwo())
     ruler.set_minor_locator(FixedLocator(list(2.0**whole)) if len(whole) < 40 else NullLocator())
     ruler.set_minor_formatter(NullFormatter())
+
+
+def value_ticks(ruler: Ruler, values: np.ndarray, *, most: int = 7) -> None:
+    """Ticks of a logarithmic axis at the values themselves, where they are few; otherwise as `log_ticks`.
+
+    Args:
+        ruler: The x or y axis, already logarithmic.
+        values: Positive values, ascending.
+        most: Largest number of labels.
+    """
+    if len(values) > most:
+        log_ticks(ruler, values, most=most)
+        return
+    ruler.set_major_locator(FixedLocator(list(values)))
+    ruler.set_major_formatter(FixedFormatter([f"${number(value)}$" for value in values]))
+    ruler.set_minor_locator(NullLocator())
 
 
 def rule_axes(ax: Axes, x: xr.DataArray, y: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:

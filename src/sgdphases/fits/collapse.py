@@ -8,7 +8,7 @@ import xarray as xr
 
 from sgdphases.fits.arrays import Floats
 from sgdphases.fits.curves import finished, growth_window, mean_over, over_replicas, rise, squared_coupling
-from sgdphases.fits.grid import NO_GRID, Grid, alike, described, grid_of, part_of
+from sgdphases.fits.grid import Grid, alike, described, grid_of, numbers, part_of
 from sgdphases.fits.optimum import least, smoothed_levels
 from sgdphases.quantities import attributes
 
@@ -112,9 +112,9 @@ def _curves(cube: xr.Dataset, grid: Grid, square: Floats, used: np.ndarray) -> d
         }.items()
     ):
         part = part_of(estimate, slice(place * times.size, (place + 1) * times.size))
-        found |= described(NO_GRID, name, part, words, "flow_time")
+        found |= numbers(name, part, words, "flow_time")
     for place, (name, words) in enumerate(SCORES.items()):
-        found |= described(NO_GRID, name, part_of(estimate, 3 * times.size + place), words)
+        found |= numbers(name, part_of(estimate, 3 * times.size + place), words)
     words = {"long_name": "deviation that the replicas' scatter alone gives", "units": "1", "symbol": r"\delta J^2/J^2"}
     found["deviation_of_replicas"] = (("flow_time",), _of_replicas(common), words)
     return found
@@ -169,4 +169,4 @@ def _minima(cube: xr.Dataset, grid: Grid, square: Floats, used: np.ndarray) -> d
     symbol = r"\min L_\mathrm{test}"
     found = described(grid, "minimal_test_loss", part_of(estimate, slice(0, -1)), ("least test loss", symbol))
     words = ("largest less smallest least test loss of the points", rf"\Delta {symbol}")
-    return found | described(NO_GRID, "minimal_test_loss_spread", part_of(estimate, -1), words)
+    return found | numbers("minimal_test_loss_spread", part_of(estimate, -1), words)

@@ -18,7 +18,7 @@ from sgdphases.fits.curves import (
     rise,
     squared_coupling,
 )
-from sgdphases.fits.grid import NO_GRID, Grid, alike, described, grid_of, part_of
+from sgdphases.fits.grid import Grid, alike, described, grid_of, numbers, part_of
 from sgdphases.fits.optimum import least, smoothed_levels
 from sgdphases.fits.weight_growth import window_lines
 from sgdphases.storage.cube import NO_VALUE
@@ -153,7 +153,7 @@ def _levels(cube: xr.Dataset, grid: Grid, square: Floats, strength: Floats) -> d
     found |= described(grid, "largest_test_accuracy", estimate, ("largest test accuracy", "a"))
     words = ("L2 strength of the best test accuracy at the end", r"\lambda_\mathrm{best}")
     estimate = over_replicas(best, _last(smooth["test_accuracy"]))
-    return found | described(NO_GRID, "best_l2", estimate, words, interval=True)
+    return found | numbers("best_l2", estimate, words, interval=True)
 
 
 def _last(smooth: Floats) -> Floats:
@@ -179,7 +179,7 @@ def _laws(grid: Grid, square: Floats, strength: Floats, window: float) -> tuple[
     estimate = over_replicas(laws, (square[..., -1], constant))
     found: dict[str, tuple] = {}
     for place, (name, words) in enumerate(LAWS.items()):
-        found |= described(NO_GRID, name, part_of(estimate, place), words, interval=True)
+        found |= numbers(name, part_of(estimate, place), words, interval=True)
     reasons = [] if plain.size else ["no run without weight decay: no l2_formula"]
     if plain.size and np.isnan(estimate.value[0]):
         reasons.append("the run without weight decay does not give a growth constant: no l2_formula")

@@ -65,10 +65,6 @@ class Grid:
         return _spread(coordinate, sizes).reshape(-1, self.flow_time.shape[1])
 
 
-NO_GRID = Grid("", (), (), np.empty((1, 0)), np.empty(1))
-"""Of numbers that belong to all points together."""
-
-
 def clock_of(cube: xr.Dataset) -> str:
     """The dimension of a cube's times: `flow_time` or `step`."""
     return "flow_time" if "flow_time" in cube.dims else "step"
@@ -151,6 +147,24 @@ def described(
     """
     attrs = {"long_name": words[0], "symbol": words[1]}
     return estimated(name, grid.shaped(estimate), [*grid.dims, *own], attrs=attrs, interval=interval)
+
+
+def numbers(
+    name: str, estimate: Estimate, words: tuple[str, str], *dims: str, interval: bool = False
+) -> dict[str, tuple]:
+    """An estimate that belongs to all points together as variables of a dataset.
+
+    Args:
+        name: Name of the value.
+        estimate: The estimate.
+        words: Its long name and symbol.
+        *dims: Its dimensions.
+        interval: Also write the ends of the interval.
+
+    Returns:
+        Variables by name.
+    """
+    return estimated(name, estimate, dims, attrs={"long_name": words[0], "symbol": words[1]}, interval=interval)
 
 
 def part_of(estimate: Estimate, place: int | slice | tuple[Any, ...]) -> Estimate:

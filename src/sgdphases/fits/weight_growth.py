@@ -19,7 +19,7 @@ from sgdphases.fits.curves import (
     rises,
     squared_coupling,
 )
-from sgdphases.fits.grid import NO_GRID, Grid, alike, described, grid_of, hidden, part_of
+from sgdphases.fits.grid import Grid, alike, described, grid_of, hidden, numbers, part_of
 from sgdphases.fits.intervals import Estimate
 from sgdphases.theory.weight_growth import epoch_time
 
@@ -257,7 +257,7 @@ def _exponents(cube: xr.Dataset, grid: Grid, slope: Floats, used: np.ndarray, su
     found: dict[str, tuple] = {}
     for place, (name, symbol) in enumerate(LAWS.items()):
         words = (f"exponent of the growth in an epoch in {symbol}", rf"d\ln A/d\ln({symbol})")
-        found |= described(NO_GRID, f"{name}_exponent{suffix}", part_of(estimate, place), words, interval=True)
+        found |= numbers(f"{name}_exponent{suffix}", part_of(estimate, place), words, interval=True)
     words = {"long_name": "largest relative distance of a slope from the power law", "units": "1", "symbol": "A"}
     found[f"largest_relative_residual{suffix}"] = ((), estimate.value[3], words)
     return found | _constants(slope[:, used], suffix)
@@ -291,7 +291,7 @@ def _constants(slope: Floats, suffix: str) -> dict[str, tuple]:
     found: dict[str, tuple] = {}
     for place, name in enumerate(("mean", "median")):
         words = (f"{name} growth constant of the points", "k")
-        found |= described(NO_GRID, f"growth_constant_{name}{suffix}", part_of(estimate, place), words, interval=True)
+        found |= numbers(f"growth_constant_{name}{suffix}", part_of(estimate, place), words, interval=True)
     each = mean_over(slope)
     known = each[np.isfinite(each)]
     words = {"long_name": "standard deviation of the growth constant over points", "units": "1", "symbol": "k"}
