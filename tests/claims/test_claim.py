@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -190,3 +191,53 @@ def test_errors_that_are_not_known_stay_empty(cube):
 def test_values_of_the_grid_may_be_off_by_rounding(cube):
     near = Needs(spans={"init_scale": (float(np.float32(0.1)) * 10,), "temperature": (0.25,)})
     assert judge(claim(needs=near), "paper", cube, {})["verdict"] == "pass"
+
+
+def timed(cube, **clocks):
+    """The cube with other clocks along its steps."""
+    steps = cube.sizes["step"]
+    return cube.assign_coords({name: ("step", np.linspace(0, last, steps)) for name, last in clocks.items()})
+
+
+@pytest.mark.parametrize(
+    ("needs", "words"),
+    [
+        (Needs(widths=(3, 8, 1)), "needs the widths 3-8-1, has 3-32-16-1"),
+        (Needs(least_epochs=100), "needs 100 epochs, has 60 (so far 1 ± 0.01)"),
+        (Needs(least_flow_time=3750), "needs 3750 of flow time, has 2400 (so far 1 ± 0.01)"),
+        (Needs(extends={"init_scale": (0.125, 3.0)}), "needs init_scale 3 (so far 1 ± 0.01)"),
+        (Needs(point={"batch_size": 8}), "needs batch_size 8"),
+        (Needs(point={"learning_rate": 0.5}), "needs one network, has the axes init_scale too"),
+    ],
+)
+def test_unmet_conditions_of_other_studies_are_named(cube, needs, words):
+    other = timed(cube, epoch=60.0, flow_time=2400.0).assign_attrs(widths=np.array([3, 32, 16, 1]))
+    row = judge(claim(needs=needs), "paper", other, {})
+    assert (row["verdict"], row["reason"], row["measured"]) == ("not_measured", words, "")
+
+
+def test_a_schedule_may_be_short_by_the_rounding_of_its_steps(cube):
+    other = timed(cube, epoch=99.95, flow_time=3749.0)
+    assert judge(claim(needs=Needs(least_epochs=100, least_flow_time=3750)), "paper", other, {})["verdict"] == "pass"
+    assert judge(claim(needs=Needs(least_epochs=100.5)), "paper", other, {})["verdict"] == "not_measured"
+
+
+def test_a_list_stands_without_what_only_a_larger_grid_has(cube):
+    needs = [None, Needs(extends={"init_scale": (3.0,)})]
+    row = graded([statement([1.0, 1.0], needs)], "paper", cube, {})[-1]
+    assert (row["verdict"], row["reason"]) == ("pass", "1 of 2 pass; of another schedule or grid: dyson-98.2")
+    needs = [None, Needs(spans={"init_scale": (3.0,)})]
+    assert graded([statement([1.0, 1.0], needs)], "paper", cube, {})[-1]["verdict"] == "not_measured"
+
+
+def test_steps_of_a_clock_that_is_not_steps():
+    """Steps are then those of the claim's network, or of the longest."""
+    cube = xr.Dataset(
+        {"value": (("learning_rate", "flow_time"), np.ones((2, 2)))},
+        coords={"learning_rate": [0.1, 0.5], "flow_time": [0.0, 10.0], "replica": [0]},
+        attrs={"experiment": "made"},
+    )
+    cube = cube.assign_coords(step=np.rint(cube["flow_time"] / cube["learning_rate"]).astype(int))
+    of_one = claim(needs=Needs(point={"learning_rate": 0.5}), name="")
+    rows = graded([listed("dyson-97", "a list", [of_one, claim(needs=Needs(), name="")])], "paper", cube, {})
+    assert [row["steps"] for row in rows] == [20, 100, 100]

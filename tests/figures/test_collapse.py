@@ -49,6 +49,16 @@ def test_residuals_show_the_ordered_phase_whole(rates: xr.Dataset, growth_fits: 
     assert below.get_ylim()[1] == pytest.approx(1.6 * largest)
 
 
+def test_points_with_decay_are_left_out(rates: xr.Dataset, growth_fits: dict[str, xr.Dataset]) -> None:
+    star = rates.isel(momentum=0, batch_size=0).rename_dims(learning_rate="point")
+    star = star.reset_index("learning_rate").assign_coords(weight_decay=("point", [0.0, 1e-4, 0.0]))
+    above, _ = collapse(star, growth_fits).axes
+    curves = [line.get_ydata() for line in above.lines if len(line.get_xdata()) == 51]
+    expected = (star["coupling"].isel(layer=0) ** 2).mean("replica")
+    assert len(curves) == 3
+    assert np.allclose(curves[:2], expected.isel(point=[0, 2]))
+
+
 def test_what_lacks_is_told(rates: xr.Dataset, growth_fits: dict[str, xr.Dataset]) -> None:
     with pytest.raises(ValueError, match="needs the fit 'collapse'; the card asks for: none"):
         collapse(rates, {})

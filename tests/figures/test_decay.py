@@ -44,6 +44,15 @@ def test_a_strength_that_was_not_found_is_not_drawn(decaying: xr.Dataset, decay_
     assert ends.get_xlim()[0] > 0
 
 
+def test_of_a_star_those_points_are_drawn_that_the_fit_took(decaying: xr.Dataset, decay_fit: xr.Dataset) -> None:
+    star = decaying.rename_dims(weight_decay="point").reset_index("weight_decay")
+    other = star.isel(point=[0]).assign_coords(learning_rate=("point", [0.5]))
+    star = star.assign_coords(learning_rate=("point", np.full(5, 0.02)))
+    both = xr.concat([star, other], dim="point", data_vars="all", coords="different", compat="equals", join="outer")
+    ways = decay(both, {"decay": decay_fit}).axes[0]
+    assert len([line for line in ways.lines if len(line.get_xdata()) == 51]) == 5
+
+
 def test_what_lacks_is_told(decaying: xr.Dataset, base_run: xr.Dataset, decay_fit: xr.Dataset) -> None:
     with pytest.raises(ValueError, match="needs the fit 'decay'"):
         decay(decaying, {})

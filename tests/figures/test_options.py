@@ -37,6 +37,13 @@ def test_an_unknown_option_is_told_what_is_allowed() -> None:
         ("maps_overview", {"variables": []}, "variables: "),
         ("trajectories", {"cells": [{"temperature": "hot"}]}, "cells.0.temperature: "),
         ("phase_diagram", {"peak_lines": [-1]}, "peak_lines.0: "),
+        ("curves", {"variables": [[]]}, "variables.0"),
+        ("phase_plane", {"variable": "overlap"}, "variable: .*'asymptotic_distance', 'jacobian_norm' or 'lyapunov'"),
+        ("phase_plane", {"cells": 1}, "cells: "),
+        ("dynamics", {"variables": []}, "variables: "),
+        ("poincare", {}, "times: Field required"),
+        ("collapse", {"x": "step"}, "x: .*'epoch_time' or 'flow_time'"),
+        ("decay", {"layer": -1}, "layer: "),
     ],
 )
 def test_a_wrong_value_is_told_where_and_why(kind: str, said: dict, message: str) -> None:

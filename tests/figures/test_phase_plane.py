@@ -65,9 +65,7 @@ def test_trained_weights_stand_on_mean_field_theory(base_run: xr.Dataset, base_f
     assert ax.get_ylim() == (0, 2.2)
 
 
-def test_a_way_is_that_of_one_replica_coloured_by_time(
-    base_run: xr.Dataset, base_fits: dict[str, xr.Dataset]
-) -> None:
+def test_a_way_is_that_of_one_replica_coloured_by_time(base_run: xr.Dataset, base_fits: dict[str, xr.Dataset]) -> None:
     figure = phase_plane(base_run, base_fits, cells=4)
     ax = figure.axes[0]
     ways = [part for part in ax.collections if hasattr(part, "get_segments")]

@@ -55,3 +55,71 @@ def test_a_grid_without_groups_and_one_with_too_many(cube: xr.Dataset, batches: 
         batch_collapse(cube, {"batch_boundary": layered})
     with pytest.raises(ValueError, match=r"'lost_learning_rate' \(did you mean 'loss_learning_rate'"):
         batch_collapse(cube, {"batch_boundary": batches}, marks=["lost"])
+
+
+GROWTH = {"fit": "weight_growth", "y": ["slope_per_epoch"], "exponents": "growth_exponents", "scale": "log"}
+
+
+def test_exponents_stand_beside_a_power_of_one(rates: xr.Dataset, growth_fits: dict[str, xr.Dataset]) -> None:
+    figure = scaling(rates, growth_fits, x=["learning_rate", "momentum", "batch_size"], **GROWTH)
+    for ax, power in zip(figure.axes, (1.003, 1.006, 1.005), strict=True):
+        for start, slope in ((r"$", power), ("exponent 1", 1)):
+            (law,) = [line.get_xydata() for line in ax.lines if str(line.get_label()).startswith(start)]
+            assert np.diff(np.log(law[:, 1])) / np.diff(np.log(law[:, 0])) == pytest.approx(slope)
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words[1:] == [
+        r"$1/(1-\beta)$: exponent $1.006\pm0.004$",
+        r"$1/B$: exponent $1.005\pm0.004$",
+        "exponent 1",
+    ] or set(words) >= {r"$\eta$: exponent $1.003\pm0.004$", "exponent 1"}
+    assert [ax.get_ylabel() for ax in figure.axes] == ["growth in an epoch $A$", "", ""]
+    assert figure.axes[1].get_xlabel() == r"gain by momentum $1/(1-\beta)$"
+    figure.draw_without_rendering()
+
+
+def test_points_that_differ_in_nothing_else_are_joined(rates: xr.Dataset, growth_fits: dict[str, xr.Dataset]) -> None:
+    figure = scaling(rates, growth_fits, x=["learning_rate", "momentum", "batch_size"], **GROWTH)
+    slopes = growth_fits["weight_growth"]["slope_per_epoch"]
+    joined = [part.lines[0].get_xydata() for part in figure.axes[2].containers]
+    assert len(joined) == 6
+    expected = slopes.sel(learning_rate=0.05, momentum=0.9).values[::-1]
+    assert any(np.allclose(line, np.stack([[1 / 32, 1 / 16], expected], axis=-1)) for line in joined)
+    assert [text.get_text() for text in figure.axes[2].get_xticklabels()] == ["$2^{-5}$", "$2^{-4}$"]
+
+
+def test_of_a_star_each_panel_shows_its_own_ray(growth_fits: dict[str, xr.Dataset]) -> None:
+    rate = np.array([0.01, 0.02, 0.04, 0.01, 0.01])
+    size = np.array([32, 32, 32, 8, 128])
+    star = xr.Dataset(
+        {"slope_per_epoch": ("point", 2 * rate / size), "slope_per_epoch_error": ("point", 0.1 * rate / size)},
+        coords={"learning_rate": ("point", rate), "batch_size": ("point", size)},
+    )
+    star = star.assign_coords(
+        {word: star[word].assign_attrs(symbol=word[0]) for word in ("learning_rate", "batch_size")}
+    )
+    fits = growth_fits | {"weight_growth": star}
+    rates, sizes = scaling(star, fits, x=["learning_rate", "batch_size"], **GROWTH).axes
+    assert [len(part.lines[0].get_xdata()) for part in rates.containers] == [3]
+    assert np.allclose(sizes.containers[0].lines[0].get_xdata(), [1 / 128, 1 / 32, 1 / 8])
+    (law,) = [line.get_xydata() for line in rates.lines if str(line.get_label()).startswith("$l$: exponent")]
+    assert np.exp(np.interp(np.log(0.02), *np.log(law).T)) == pytest.approx(2 * 0.02 / 32)
+
+
+def test_an_exponent_that_was_not_found_is_not_drawn(rates: xr.Dataset, growth_fits: dict[str, xr.Dataset]) -> None:
+    lost = growth_fits["growth_exponents"].assign(learning_rate_exponent=np.nan)
+    figure = scaling(rates, growth_fits | {"growth_exponents": lost}, x="learning_rate", **GROWTH)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["exponent 1"]
+    assert len(figure.axes[0].containers) == 1
+    with pytest.raises(ValueError, match="unknown estimate of the fit growth_exponents 'momentum_exponent'"):
+        few = growth_fits["growth_exponents"].drop_vars("momentum_exponent")
+        scaling(rates, growth_fits | {"growth_exponents": few}, x="momentum", **GROWTH)
+    with pytest.raises(ValueError, match="needs the fit 'growth_exponents'"):
+        scaling(rates, {"weight_growth": growth_fits["weight_growth"]}, x="momentum", **GROWTH)
+
+
+def test_one_panel_an_abscissa_or_an_estimate(cube: xr.Dataset, spacings: xr.Dataset) -> None:
+    said = {"fit": "spacing", "y": ["spacing_slope", "expected_slope"]}
+    figure = scaling(cube, {"spacing": spacings}, x=["learning_rate", "temperature"], **said)
+    assert [ax.get_xlabel().split(" ")[0] for ax in figure.axes] == ["learning", "temperature"]
+    with pytest.raises(ValueError, match=r"2 estimates \(y\) and 3 abscissae \(x\) make no panels"):
+        scaling(cube, {"spacing": spacings}, x=["learning_rate"] * 3, **said)

@@ -112,3 +112,22 @@ def test_majority_of_a_cell(cube: xr.Dataset) -> None:
     frozen = selection.at_values(cube, {"inverse_init_scale": 1 / 256, "temperature": 1 / 32})
     assert selection.majority_word(frozen, "phase") == "spin glass"
     assert selection.majority_word(frozen, "nothing") == ""
+
+
+def test_the_cards_clock_is_found(rates: xr.Dataset, base_run: xr.Dataset) -> None:
+    assert selection.clock_of(rates) == "flow_time" and selection.clock_of(base_run) == "step"
+    assert selection.at_step(rates["test_loss"], 160.0)["flow_time"] == 150
+    assert selection.at_step(rates["test_loss"], "last")["flow_time"] == 7500
+    _, column = selection.on_grid(rates["test_loss"], "epoch")
+    assert column == "flow_time"
+
+
+def test_squares_and_layers(base_run: xr.Dataset) -> None:
+    square = selection.squared(base_run["coupling"])
+    assert np.allclose(square, base_run["coupling"] ** 2)
+    assert square.attrs["symbol"] == "J^2" and square.attrs["units"] == "1"
+    assert selection.squared(square.assign_attrs(units="m")).attrs["units"] == "(m)2"
+    assert "layer" not in selection.layer_of(square, 1).dims
+    assert selection.layer_of(base_run["test_loss"], 1).identical(base_run["test_loss"])
+    with pytest.raises(ValueError, match="the grid has no layer = 7"):
+        selection.layer_of(square, 7)

@@ -39,12 +39,11 @@ def test_known_spreads_come_back():
 
 def test_scatter_of_replicas_is_told_apart_from_a_fan():
     """Curves that are one have a deviation that their replicas' scatter accounts for; true fans do not."""
-    one = collapse(chaos_cube(fan(scatter=0.02), grid=RATES, times=TIMES, replicas=8))
-    ratio = float((one["deviation"] / one["deviation_of_replicas"]).isel(flow_time=30))
-    assert ratio < 2.5
-    fanned = collapse(chaos_cube(fan(0.1, 0.1, scatter=0.02), grid=RATES, times=TIMES, replicas=8))
+    grid = RATES | {"batch_size": [8, 16, 32, 64]}
+    one = collapse(chaos_cube(fan(scatter=0.02), grid=grid, times=TIMES, replicas=8))
+    assert 0.5 < float((one["deviation"] / one["deviation_of_replicas"]).isel(flow_time=30)) < 1.6
+    fanned = collapse(chaos_cube(fan(0.1, 0.1, scatter=0.02), grid=grid, times=TIMES, replicas=8))
     assert float((fanned["deviation"] / fanned["deviation_of_replicas"]).isel(flow_time=30)) > 4
-    assert abs(float(fanned["spread_below"]) - 0.1) < 3 * float(fanned["spread_below_error"])
 
 
 def test_curves_on_the_clock_of_steps_are_compared_at_common_times():

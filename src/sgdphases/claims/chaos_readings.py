@@ -10,6 +10,7 @@ import xarray as xr
 from sgdphases.claims.claim import WHOLE, Fits, Measurement, Needs, NotReached
 from sgdphases.claims.network import Point, network_at, where
 from sgdphases.claims.readings import Measure, at, fitted, over_replicas
+from sgdphases.storage.cube import clock_of
 from sgdphases.theory.correlation_map import asymptotic_distance
 
 on_fashion = partial(Needs, dataset="fashion_mnist", widths=(784, 784, 10))
@@ -40,11 +41,6 @@ LEAST_STEPS = 100
 def _hidden(variable: xr.DataArray) -> xr.DataArray:
     """A variable of the hidden square layer."""
     return variable.isel(layer=0, drop=True) if "layer" in variable.dims else variable
-
-
-def _clock(cube: xr.Dataset) -> str:
-    """The dimension of the recorded times."""
-    return "flow_time" if "flow_time" in cube.dims else "step"
 
 
 def curve(cube: xr.Dataset, name: str, point: Point) -> xr.DataArray:
@@ -101,7 +97,7 @@ def at_start(name: str, *, power: int = 1) -> Measure:
 
     def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
         alike = where(cube, {"init_scale": BASE["init_scale"], "coupling_ratio": 0.0})
-        start = _hidden(cube[name]).isel({_clock(cube): 0}).where(alike)
+        start = _hidden(cube[name]).isel({clock_of(cube): 0}).where(alike)
         return Measurement(*over_replicas(start**power))
 
     return measure
@@ -111,10 +107,29 @@ def largest_size(name: str, point: Point, *, epochs: float) -> Measure:
     """Largest absolute value over replicas and the records of the first epochs."""
 
     def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
-        values = np.abs(curve(cube, name, point))
-        return Measurement(float(values.where(values["epoch"] <= epochs / WHOLE).max()), math.nan)
+        values = curve(cube, name, point)
+        values = np.abs(values.isel({clock_of(cube): values["epoch"].values <= epochs / WHOLE}))
+        # A replica that diverged was small as long as it was there.
+        whole = values.isel(replica=np.isfinite(values).all(clock_of(cube)).values)
+        if not whole.size:
+            raise NotReached("no replica has all values")
+        each = whole.max(clock_of(cube))
+        return Measurement(
+            float(each.max()), math.nan, f"replicas from {float(each.min()):.3f} to {float(each.max()):.3f}"
+        )
 
     return measure
+
+
+def with_single_records(measure: Measure, name: str, point: Point) -> Measure:
+    """A largest smoothed value with the largest single record of a replica, which is what a plotted curve shows."""
+
+    def both(cube: xr.Dataset, fits: Fits) -> Measurement:
+        found, values = measure(cube, fits), curve(cube, name, point)
+        mean, _ = over_replicas(values.max(clock_of(cube)))
+        return Measurement(found.value, found.error, f"largest single record {mean:.4f}, mean over replicas")
+
+    return both
 
 
 def with_early_constant(measure: Measure, point: Point) -> Measure:
@@ -144,7 +159,7 @@ def spread(points: Sequence[Point], *, beyond_edge: bool) -> Measure:
 
     def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
         curves = [curve(cube, "coupling", point) ** 2 for point in points]
-        if _clock(cube) != "flow_time":
+        if clock_of(cube) != "flow_time":
             raise NotReached("needs records at common flow times, has them at common steps")
         squares = np.stack([values.mean("replica").values for values in curves])
         mean = squares.mean(axis=0)
@@ -178,7 +193,7 @@ def long_enough(measure: Measure) -> Measure:
     """A reading that holds only where every network has made many steps beyond the memory of its momentum."""
 
     def checked(cube: xr.Dataset, fits: Fits) -> Measurement:
-        scaled = cube["step"].isel({_clock(cube): -1}) * (1 - cube["momentum"])
+        scaled = cube["step"].isel({clock_of(cube): -1}) * (1 - cube["momentum"])
         if float(scaled.min()) < WHOLE * LEAST_STEPS:
             raise NotReached(f"needs {LEAST_STEPS}/(1 - momentum) steps of every network")
         return measure(cube, fits)

@@ -137,10 +137,12 @@ class Needs:
         return int(self._network(cube)["step"].max())
 
     def _network(self, cube: xr.Dataset) -> xr.Dataset:
+        """Coordinates of the claim's network, or of the whole grid."""
+        coordinates = cube.drop_vars(list(cube.data_vars))
         try:
-            return network_at(cube, self.point)
+            return network_at(coordinates, self.point)
         except NotReached:
-            return cube
+            return coordinates
 
     def _schedule(self, cube: xr.Dataset) -> list[str]:
         lacks, last, network = [], self.steps(cube), self._network(cube)
@@ -157,6 +159,17 @@ class Needs:
                 lacks.append(f"{least:g} {word}, has {reached:.4g}")
         return [*lacks, *_absent(cube, self.extends)]
 
+    def _not_one(self, cube: xr.Dataset) -> list[str]:
+        """Why the claim's point is not one network of the grid; empty if it is, or if there is no such point."""
+        if not self.point:
+            return []
+        try:
+            network = network_at(cube.drop_vars(list(cube.data_vars)), self.point)
+        except NotReached as error:
+            return [str(error).removeprefix("needs ")]
+        axes = sorted(set(map(str, network.dims)) - NO_AXES)
+        return [f"one network, has the axes {', '.join(axes)} too"] if axes else []
+
     def _replicas(self, cube: xr.Dataset) -> list[str]:
         have = cube.sizes["replica"]
         return [f"{self.least_replicas} replicas, has {have}"] if have < self.least_replicas else []
@@ -170,12 +183,7 @@ class Needs:
         have = sorted(set(on_temperature(cube).dims) - NO_AXES) if "temperature" in cube.coords else []
         if self.axes is not None and have != sorted(self.axes):
             return [f"the axes {', '.join(sorted(self.axes))}, has {', '.join(map(str, have)) or 'none'}"]
-        lacks = []
-        try:
-            network_at(cube, self.point)
-        except NotReached as error:
-            lacks.append(str(error).removeprefix("needs "))
-        lacks.extend(_absent(cube, self.spans))
+        lacks = [*self._not_one(cube), *_absent(cube, self.spans)]
         lacks.extend(f"observable {name}" for name in self.variables if name not in cube)
         lacks.extend(f"fit {name}" for name in self.fits if name not in fits)
         return lacks

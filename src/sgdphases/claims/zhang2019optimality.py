@@ -73,7 +73,10 @@ def _norm(cube: xr.Dataset) -> xr.DataArray:
     """Jacobian norm of the trained weights over replicas and recorded times."""
     values = at(curve(cube, "jacobian_norm", {}), {"control_name": "trained"}).mean("image")
     values = values.where(values["epoch"] <= EPOCHS + 0.5)
-    return values.isel(step=np.isfinite(values).any("replica").values)
+    values = values.isel(step=np.isfinite(values).any("replica").values)
+    if not values.size:
+        raise NotReached("the norm has no value at any recorded epoch")
+    return values
 
 
 def _crossings(cube: xr.Dataset) -> np.ndarray:
@@ -109,7 +112,7 @@ def crossing_after_optimum(cube: xr.Dataset, fits: Fits) -> Measurement:
     if not np.isfinite(epochs).any():
         return Measurement(math.nan, math.nan, "it does not pass 1 in any replica")
     loss = _losses(cube)
-    return Measurement(*_mean(epochs - loss["epoch"].values[loss.argmin("step").values]))
+    return Measurement(*_mean(epochs - loss["epoch"].values[loss.fillna(np.inf).argmin("step").values]))
 
 
 def _losses(cube: xr.Dataset) -> xr.DataArray:

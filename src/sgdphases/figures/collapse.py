@@ -12,6 +12,7 @@ from sgdphases.figures import selection
 from sgdphases.figures.marks import MARKS, draw_levels, draw_mark
 from sgdphases.figures.options import Collapse
 from sgdphases.figures.style import INK, THEORY, kind, label, legend_below, new_figure, series_colours, value_label
+from sgdphases.storage.cube import clock_of
 
 WINDOW = "#e8eef6"
 """The window of the growth law."""
@@ -20,6 +21,8 @@ WINDOW = "#e8eef6"
 @kind
 def collapse(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Collapse) -> Figure:
     """J² of every point, mean over its replicas, against one clock; and how far each is from the mean of all.
+
+    Points with weight decay, which go another way, are left out, as in the fit.
 
     Args:
         cube: The cube.
@@ -31,7 +34,7 @@ def collapse(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Collapse
     """
     fit = selection.fit_of(fits, options.fit)
     mean = selection.variable_of(fit, "squared_coupling")
-    cell = selection.at_values(cube, options.at)
+    cell = _without_decay(selection.at_values(cube, options.at))
     square = selection.squared(selection.layer_of(selection.variable_of(cell, "coupling"), options.layer))
     square = selection.averaged(square, "mean")
     times = selection.coordinate_of(square, options.x)
@@ -55,9 +58,15 @@ def collapse(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Collapse
     return figure
 
 
+def _without_decay(cell: xr.Dataset) -> xr.Dataset:
+    """The points at which weights do not decay."""
+    strength = selection.coordinate_of(cell, "weight_decay")
+    return cell.isel({dim: np.flatnonzero(strength.values == 0) for dim in strength.dims})
+
+
 def _lines(square: xr.DataArray, times: xr.DataArray, options: Collapse) -> list[tuple]:
     """Times, values, and colour and words of every point."""
-    clock = selection.clock_of(square)
+    clock = clock_of(square)
     square, times = xr.broadcast(square, times)
     dims = [dim for dim in square.dims if dim != clock]
     group = None if options.group is None else selection.coordinate_of(square, options.group)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sgdphases.figures import selection
-from sgdphases.figures.marks import MARKS, draw_fitted, draw_levels, draw_mark
+from sgdphases.figures.marks import draw_fitted, draw_levels, draw_marks
 from sgdphases.figures.options import Curves
 from sgdphases.figures.style import (
     INK,
@@ -24,6 +24,7 @@ from sgdphases.figures.style import (
     value_label,
     wrapped,
 )
+from sgdphases.storage.cube import clock_of
 
 DASHES = ("-", (0, (3, 1.4)), (0, (1, 1.2)), (0, (5, 2, 1, 2)))
 """Of the variables that share a panel."""
@@ -53,11 +54,8 @@ def curves(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Curves) ->
     for said, ax in zip(options.variables, axes.flat, strict=False):
         words = [said] if isinstance(said, str) else said
         _draw_panel(ax, source, fits, words, options)
-        ax.set_xlabel(label(selection.coordinate_of(source, options.x)))
-    for place, (fit, mark) in enumerate((fit, mark) for fit, marks in options.marks.items() for mark in marks):
-        found = selection.fit_of(fits, fit)
-        for ax in axes.flat[:count]:
-            draw_mark(ax, found, f"{mark}_{options.x}", options.at, look=MARKS[place % len(MARKS)])
+        draw_marks(ax, fits, options)
+        ax.set_xlabel(wrapped(label(selection.coordinate_of(source, options.x)), 34))
     _set_legend(figure, axes.flat[:count], source, options)
     return figure
 
@@ -72,7 +70,8 @@ def _draw_panel(
         for place, colour in enumerate(series_colours(len(words)))
     ]
     for word, array, look in zip(words, arrays, looks, strict=True):
-        _draw_lines(ax, array, source.get(f"{word}_error"), look, options)
+        error = None if word in options.squared else source.get(f"{word}_error")
+        _draw_lines(ax, array, error, look, options)
         draw_levels(ax, options.levels.get(word, []))
         if word in options.fitted:
             draw_fitted(ax, source, selection.fit_of(fits, options.fitted[word]), options.x, options.at)
@@ -90,10 +89,14 @@ def _draw_panel(
 
 def _values(source: xr.Dataset, word: str, options: Curves) -> xr.DataArray:
     """Numbers of one variable: at one time, unless time is what they are drawn against."""
-    array = selection.as_numbers(selection.variable_of(source, word))
-    if selection.clock_of(array) not in selection.coordinate_of(array, options.x).dims:
-        array = selection.at_step(array, options.step)
+    array = _at_time(selection.as_numbers(selection.variable_of(source, word)), options)
     return selection.squared(array) if word in options.squared else array
+
+
+def _at_time(array: xr.DataArray, options: Curves) -> xr.DataArray:
+    if clock_of(array) in selection.coordinate_of(array, options.x).dims:
+        return array
+    return selection.at_step(array, options.step)
 
 
 def _draw_lines(
@@ -107,9 +110,10 @@ def _draw_lines(
     frame = array.to_dataframe(name="value").reset_index()[[*words, "value"]].dropna()
     if options.scale == "log":
         frame = frame[frame["value"] > 0]
-    in_time = column == selection.clock_of(array)
+    in_time = column == clock_of(array)
     bars = {"err_style": "bars", "marker": "o", "markeredgecolor": "white", "markeredgewidth": 0.4}
-    drawn = look | {"estimator": "median", "errorbar": ("pi", 68), "legend": False}
+    many = {"replica", *options.pool} & set(array.dims)
+    drawn = look | {"estimator": "median", "errorbar": ("pi", 68) if many else None, "legend": False}
     drawn |= {"err_style": "band"} if in_time else bars
     if options.series is not None:
         names = np.unique(array[options.series].values)
@@ -117,7 +121,7 @@ def _draw_lines(
     if len(frame):
         sns.lineplot(frame, x=options.x, y="value", ax=ax, **drawn)
         if error is not None and "replica" not in array.dims:
-            _draw_errors(ax, array, error, look["color"], options)
+            _draw_errors(ax, array, _at_time(error, options), look["color"], options)
     ax.set(yscale=options.scale, ylabel="")
     along = array[options.x]
     if is_logarithmic(along):
@@ -147,8 +151,8 @@ def _refuse_open_axes(array: xr.DataArray, column: Hashable, options: Curves) ->
 
 
 def _draw_errors(ax: Axes, array: xr.DataArray, error: xr.DataArray, colour: object, options: Curves) -> None:
-    """Draw the errors of estimates as bands around their lines."""
-    error = selection.at_step(error, options.step) if options.x not in error.coords else error
+    """Draw the errors of estimates: bands around lines in time, bars elsewhere."""
+    in_time = selection.on_grid(array, options.x)[1] == clock_of(array)
     array, error = xr.broadcast(array, error)
     if options.series is None:
         parts, colours = [{}], [colour]
@@ -160,8 +164,11 @@ def _draw_errors(ax: Axes, array: xr.DataArray, error: xr.DataArray, colour: obj
         line, spread = array.isel(part), error.isel(part).values
         along = line[options.x].broadcast_like(line).values
         known = np.isfinite(along) & np.isfinite(spread)
-        band = (line.values - spread)[known], (line.values + spread)[known]
-        ax.fill_between(along[known], *band, color=shade, alpha=0.2, lw=0)
+        places, heights, spread = along[known], line.values[known], spread[known]
+        if in_time:
+            ax.fill_between(places, heights - spread, heights + spread, color=shade, alpha=0.2, lw=0)
+        else:
+            ax.errorbar(places, heights, yerr=spread, fmt="none", ecolor=shade, elinewidth=1)
 
 
 def _draw_published(ax: Axes, fits: Mapping[str, xr.Dataset], word: str, options: Curves) -> None:

@@ -24,6 +24,8 @@ from sgdphases.figures.style import (
     value_ticks,
     wrapped,
 )
+from sgdphases.quantities import HYPERPARAMETERS
+from sgdphases.storage.cube import clock_of
 
 ACCURACIES = ("end_test_accuracy", "largest_test_accuracy")
 SERIES = "l2_strength"
@@ -37,7 +39,7 @@ def decay(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Decay) -> F
     """J² in time for every strength of decay; J² at the end beside the laws; accuracies (arXiv 2107.09437, Fig. 6).
 
     Args:
-        cube: The cube, with the axis weight_decay.
+        cube: The cube, with the axis weight_decay or a star of points; of these those are drawn that the fit took.
         fits: Fits by name; `options.fit` is read.
         options: What the card says.
 
@@ -45,7 +47,7 @@ def decay(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Decay) -> F
         The figure.
     """
     fit = selection.fit_of(fits, options.fit)
-    cell = selection.at_values(cube, options.at)
+    cell = _fitted_points(selection.at_values(cube, options.at), fit)
     found = selection.at_values(fit, {word: value for word, value in options.at.items() if word in fit.coords})
     figure, axes = new_figure(1, 3, width=9.6, height=4.0)
     _draw_ways(axes[0, 0], cell, options)
@@ -55,11 +57,20 @@ def decay(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Decay) -> F
     return figure
 
 
+def _fitted_points(cell: xr.Dataset, fit: xr.Dataset) -> xr.Dataset:
+    """Of a star of points those whose hyperparameters the fit holds."""
+    if "point" not in cell.dims:
+        return cell
+    shared = [word for word in HYPERPARAMETERS if word in fit.coords and "point" in cell.coords[word].dims]
+    taken = [np.isin(cell[word].values, fit[word].values) for word in shared]
+    return cell.isel(point=np.flatnonzero(np.all(taken, axis=0)))
+
+
 def _draw_ways(ax: Axes, cell: xr.Dataset, options: Decay) -> None:
     """Draw J² against time, median and middle 68 % of the replicas, one line a strength."""
     square = selection.squared(selection.layer_of(selection.variable_of(cell, "coupling"), options.layer))
     strengths = selection.coordinate_of(square, SERIES)
-    clock = selection.clock_of(square)
+    clock = clock_of(square)
     rest = [str(dim) for dim in square.dims if dim not in ("replica", clock, *strengths.dims)]
     if rest or strengths.ndim != 1:
         raise ValueError(f"coupling also changes along {', '.join(rest)}; choose with the option at")

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from sgdphases.choices import one_of
 from sgdphases.figures import selection
-from sgdphases.figures.marks import draw_levels
+from sgdphases.figures.marks import draw_levels, draw_marks
 from sgdphases.figures.options import Dynamics
 from sgdphases.figures.style import INK, PAPER, THEORY, kind, label, legend_below, new_figure, wrapped
+from sgdphases.storage.cube import clock_of
 from sgdphases.theory.correlation_map import asymptotic_distance
 from sgdphases.theory.meanfield import jacobian_norm, lyapunov_exponent
 
@@ -41,7 +42,7 @@ MARKERS = {"trained": "o", "shuffled": "s", "same_spectrum": "^", "outliers_remo
 
 @kind
 def dynamics(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Dynamics) -> Figure:
-    """Measures of the iterated hidden layer against J², trained weights beside their controls and mean-field theory.
+    """Measures of the iterated layers against J² or time, trained weights beside their controls and mean-field theory.
 
     Points are means over the replicas, bars their standard deviations (with one replica, of exponents, the error over
     its orbits). Distances are averaged in the logarithm that is drawn, over images their median is taken.
@@ -58,16 +59,17 @@ def dynamics(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Dynamics
         ValueError: If a variable is missing or nothing of it was measured.
     """
     cell = selection.at_values(cube, options.at)
-    square = selection.squared(selection.layer_of(selection.variable_of(cell, "coupling"), options.layer))
+    along = _abscissa(cell, options)
     count = len(options.variables)
     columns = min(count, 3)
     rows = -(-count // columns)
     size = {"width": {1: 4.8, 2: 7.2}.get(columns, 9.0), "height": 0.7 + 2.7 * rows}
     figure, axes = new_figure(rows, columns, **size)
     for word, ax in zip(options.variables, axes.flat, strict=False):
-        _draw_measure(ax, cell, square, word, options)
+        _draw_measure(ax, cell, along, word, options)
         _draw_crossings(ax, fits, word, options)
-        ax.set(xlabel=wrapped(label(square), 34))
+        draw_marks(ax, fits, options)
+        ax.set(xlabel=wrapped(label(along), 34))
     for ax in axes.flat[count:]:
         ax.remove()
     legend_below(figure, *axes.flat[:count])
@@ -108,20 +110,28 @@ def law(word: str, coupling: ArrayLike, mean_coupling: ArrayLike = 0.0) -> NDArr
     return np.log10(values + FLOOR) if word == "asymptotic_distance" else values
 
 
-def _draw_measure(ax: Axes, cell: xr.Dataset, square: xr.DataArray, word: str, options: Dynamics) -> None:
+def _abscissa(cell: xr.Dataset, options: Dynamics) -> xr.DataArray:
+    """J², or the time that the card names."""
+    if options.x != "coupling":
+        return selection.coordinate_of(cell, options.x)
+    return selection.squared(selection.layer_of(selection.variable_of(cell, "coupling"), options.layer))
+
+
+def _draw_measure(ax: Axes, cell: xr.Dataset, along: xr.DataArray, word: str, options: Dynamics) -> None:
     """Draw one measure: every control, the mean-field curve, and the height at which chaos begins."""
     array = _per_network(cell, word)
     controls = _controls(array, options)
     for place, name in controls.items():
         part = array if place is None else array.isel(control=place)
-        _draw_control(ax, part, square, _orbit_error(cell, word, place), name)
+        _draw_control(ax, part, along, _orbit_error(cell, word, place), name)
     low, high = ax.get_xlim()
-    if word in LAWS:
+    if word in LAWS and options.x == "coupling":
         places = np.linspace(max(low, 1e-3), high, 200)
         ax.plot(places, law(word, np.sqrt(places)), color=THEORY, lw=1.2, label="mean field, $J_0=0$", zorder=1)
     draw_levels(ax, EDGES.get(word, []))
-    ax.axvline(1, color=INK, lw=0.7, ls=(0, (1, 1.4)), zorder=1)
-    ax.set(xlim=(low, high), ylabel=wrapped(label(array), 32))
+    if options.x == "coupling":
+        ax.axvline(1, color=INK, lw=0.7, ls=(0, (1, 1.4)), zorder=1)
+    ax.set(xlim=(low, high), ylim=options.limits.get(word), ylabel=wrapped(label(array), 32))
 
 
 def _per_network(cell: xr.Dataset, word: str) -> xr.DataArray:
@@ -134,7 +144,7 @@ def _per_network(cell: xr.Dataset, word: str) -> xr.DataArray:
         filled = array.where(known, 0.0)
         reduced = filled.median("image") if word == "asymptotic_distance" else filled.mean("image")
         array = reduced.where(known).assign_attrs(array.attrs).rename(word)
-    rest = [str(dim) for dim in array.dims if dim not in ("replica", "control", selection.clock_of(array))]
+    rest = [str(dim) for dim in array.dims if dim not in ("replica", "control", clock_of(array))]
     if rest:
         raise ValueError(f"{word} also changes along {', '.join(rest)}; choose with the option at")
     return array
@@ -155,11 +165,11 @@ def _orbit_error(cell: xr.Dataset, word: str, place: int | None) -> xr.DataArray
 
 
 def _draw_control(
-    ax: Axes, array: xr.DataArray, square: xr.DataArray, orbit_error: xr.DataArray | None, name: str
+    ax: Axes, array: xr.DataArray, along: xr.DataArray, orbit_error: xr.DataArray | None, name: str
 ) -> None:
-    """Draw the mean over the replicas against the mean J², with bars."""
-    clock = selection.clock_of(array)
-    both = xr.broadcast(array, square)
+    """Draw the mean over the replicas against the mean of the abscissa, with bars."""
+    clock = clock_of(array)
+    both = xr.broadcast(array, along)
     values, places = (part.transpose(clock, "replica").values for part in both)
     seen = np.isfinite(values).any(axis=1)
     values, places = values[seen], np.where(np.isfinite(values[seen]), places[seen], np.nan)
@@ -179,13 +189,14 @@ def _draw_control(
 def _draw_crossings(ax: Axes, fits: Mapping[str, xr.Dataset], word: str, options: Dynamics) -> None:
     """Draw where a fit found that measures pass the height at which chaos begins, with their intervals."""
     fit = fits.get("edges")
-    if fit is None or f"{word}_edge" not in fit:
+    crossing = f"{word}_edge" if options.x == "coupling" else f"{word}_edge_{options.x}"
+    if fit is None or crossing not in fit:
         return
     found = selection.at_values(fit, {name: value for name, value in options.at.items() if name in fit.coords})
-    edge = found[f"{word}_edge"]
+    edge = found[crossing]
     for place, name in _controls(edge, options).items():
         at, low, high = (
-            float(found[f"{word}_edge{end}"].isel({} if place is None else {"control": place}))
+            float(found[f"{crossing}{end}"].isel({} if place is None else {"control": place}))
             for end in ("", "_low", "_high")
         )
         if not np.isfinite(at):

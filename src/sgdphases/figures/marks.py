@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from sgdphases.figures import selection
+from sgdphases.figures.options import Curves, Dynamics
 from sgdphases.figures.style import INK, THEORY, label
 
 MARKS = (
@@ -23,9 +24,7 @@ def draw_levels(ax: Axes, heights: list[float]) -> None:
         ax.axhline(height, color=INK, lw=0.7, zorder=1)
 
 
-def draw_mark(
-    ax: Axes, fit: xr.Dataset, word: str, at: Mapping[str, float], *, look: Mapping[str, object], said: str = ""
-) -> None:
+def draw_mark(ax: Axes, fit: xr.Dataset, word: str, at: Mapping[str, float], *, look: Mapping[str, object]) -> None:
     """Mark a place that a fit found by a vertical line, its standard error by a band.
 
     Args:
@@ -34,7 +33,6 @@ def draw_mark(
         word: The variable, a single number at the chosen values; nothing is drawn where it is NaN.
         at: Coordinate to value, for axes of the fit.
         look: Colour and dashes.
-        said: What a legend says; if not given, the variable's long name.
 
     Raises:
         ValueError: If the fit has no such variable, or an axis is left open.
@@ -45,7 +43,21 @@ def draw_mark(
     spread = scalar(fit, f"{word}_error", at) if f"{word}_error" in fit else np.nan
     if np.isfinite(spread):
         ax.axvspan(place - spread, place + spread, color=look["color"], alpha=0.15, lw=0, zorder=0)
-    ax.axvline(place, lw=1.1, label=said or label(fit[word]), zorder=1, **look)
+    ax.axvline(place, lw=1.1, label=label(fit[word]), zorder=1, **look)
+
+
+def draw_marks(ax: Axes, fits: Mapping[str, xr.Dataset], options: Curves | Dynamics) -> None:
+    """Mark all places that a card names in its option `marks`.
+
+    Args:
+        ax: Where.
+        fits: Fits by name.
+        options: With `marks`, `x` and `at`.
+    """
+    named = [(fit, mark) for fit, marks in options.marks.items() for mark in marks]
+    for place, (fit, mark) in enumerate(named):
+        look = MARKS[place % len(MARKS)]
+        draw_mark(ax, selection.fit_of(fits, fit), f"{mark}_{options.x}", options.at, look=look)
 
 
 def draw_fitted(ax: Axes, source: xr.Dataset, fit: xr.Dataset, x: str, at: Mapping[str, float]) -> None:

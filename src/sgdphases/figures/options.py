@@ -185,7 +185,7 @@ class PhasePlane(Options):
     y_limits: Limits | None = None
     limits: Limits | None = None
     palette: str | None = None
-    cells: Annotated[int, Field(ge=2)] = 72
+    cells: Annotated[int, Field(ge=2)] = 100
 
 
 class Dynamics(Placed):
@@ -194,11 +194,17 @@ class Dynamics(Placed):
     Attributes:
         variables: Measures of the iterated map, one panel each.
         controls: Names of the controls to draw; all if not given.
+        x: "coupling" for J², or a coordinate that counts time.
+        limits: Variable to the ends of its axis.
+        marks: With a time along x, fit to the beginnings of its variables `<mark>_<x>`, marked with their errors.
         layer: The layer whose J² is the axis.
     """
 
     variables: Annotated[list[str], Field(min_length=1)] = ["lyapunov", "jacobian_norm", "asymptotic_distance"]
     controls: list[str] = []
+    x: str = "coupling"
+    limits: dict[str, Limits] = {}
+    marks: dict[str, list[str]] = {}
     layer: Annotated[int, Field(ge=0)] = 0
 
 
@@ -218,7 +224,7 @@ class Poincare(Placed):
     x: str = "epoch"
     variable: str = "poincare"
     replica: int = 0
-    images: Annotated[int, Field(ge=1)] = 10
+    images: Annotated[int, Field(ge=1)] = 6
     layer: Annotated[int, Field(ge=0)] = 0
 
 

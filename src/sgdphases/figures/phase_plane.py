@@ -38,6 +38,7 @@ from sgdphases.figures.style import (
     wrapped,
 )
 from sgdphases.observables.registry import OBSERVABLES
+from sgdphases.storage.cube import clock_of
 from sgdphases.theory.edge_of_chaos import LARGEST_COUPLING_RATIO, critical_coupling, ferromagnetic_mean_coupling
 from sgdphases.theory.meanfield import phase
 
@@ -174,7 +175,7 @@ def _ways(cube: xr.Dataset, options: PhasePlane) -> xr.Dataset:
 def _draw_ways(ax: Axes, cube: xr.Dataset, ways: xr.Dataset, options: PhasePlane) -> None:
     """Draw every network's way, coloured by time or by a coordinate, with a ring at its start."""
     x, y, time = xr.broadcast(ways["x"], ways["y"], ways["time"])
-    clock = selection.clock_of(x)
+    clock = clock_of(x)
     others = [dim for dim in x.dims if dim != clock]
     norm = Normalize(0.0, float(ways["time"].max()))
     shades = _shades(ways, options)
@@ -217,7 +218,7 @@ def _mark_optimum(ax: Axes, ways: xr.Dataset, fits: Mapping[str, xr.Dataset], op
     best = selection.variable_of(fit, "optimum_epoch_time")
     best = selection.at_values(best, {name: value for name, value in options.at.items() if name in best.coords})
     mean = ways[["x", "y"]].mean("replica")
-    clock = selection.clock_of(mean)
+    clock = clock_of(mean)
     for place in itertools.product(*(range(best.sizes[dim]) for dim in best.dims)):
         at = dict(zip(best.dims, place, strict=True))
         here = mean.isel({dim: index for dim, index in at.items() if dim in mean.dims})

@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from sgdphases.figures import selection
 from sgdphases.figures.options import Poincare
-from sgdphases.figures.style import INK, kind, label, new_figure, number, series_colours, value_label
+from sgdphases.figures.style import INK, kind, label, new_figure, number, series_colours, value_label, wrapped
+from sgdphases.storage.cube import clock_of
 
 COLUMNS = 4
 
@@ -38,7 +39,7 @@ def poincare(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Poincare
     columns = min(len(places), COLUMNS)
     rows = -(-len(places) // columns)
     figure, axes = new_figure(rows, columns, width=max(3.6, 0.5 + 2.25 * columns), height=0.4 + 2.5 * rows)
-    sections = [cell.isel({selection.clock_of(cell): place}) for place in places]
+    sections = [cell.isel({clock_of(cell): place}) for place in places]
     # What has come to rest to rounding is one point; axes that resolved it would show rounding.
     least = max(0.02 * max(float(np.abs(here[options.variable]).max()) for here in sections), 1e-3)
     for here, ax in zip(sections, axes.flat, strict=False):
@@ -48,7 +49,9 @@ def poincare(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Poincare
         ax.remove()
     symbol = cell[options.variable].attrs.get("symbol", "X_t").replace("_t", "_{t+1}")
     for place in range(len(places)):
-        axes.flat[place].set_xlabel(label(cell[options.variable]) if place + columns >= len(places) else "")
+        axes.flat[place].set_xlabel(
+            wrapped(label(cell[options.variable]), 22) if place + columns >= len(places) else ""
+        )
         axes.flat[place].set_ylabel(f"${symbol}$" if place % columns == 0 else "")
     return figure
 
@@ -56,7 +59,7 @@ def poincare(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Poincare
 def _places(cell: xr.Dataset, options: Poincare) -> list[int]:
     """Places along the clock of the times that the card chooses."""
     array = selection.variable_of(cell, options.variable)
-    clock = selection.clock_of(cell)
+    clock = clock_of(cell)
     rest = [str(dim) for dim in array.dims if dim not in (clock, "image", "iteration")]
     if rest or "iteration" not in array.dims:
         raise ValueError(

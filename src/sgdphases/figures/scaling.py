@@ -57,7 +57,11 @@ def scaling(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Scaling) 
     for (word, x), ax in zip(pairs, axes.flat, strict=True):
         one_of(word, map(str, fit.data_vars), f"estimate of the fit {options.fit}")
         along = _abscissa(fit, x, options)
-        for place, (said, part) in enumerate(_groups(fit, word, along, options)):
+        groups = list(_groups(fit, word, along, options))
+        if options.exponents is not None:
+            # A point that nothing joins says nothing of the exponent.
+            groups = [group for group in groups if group[1].sizes["row"] > 1] or groups
+        for place, (said, part) in enumerate(groups):
             _draw_group(ax, part, place, said, joined=options.exponents is not None)
         if options.predicted is not None:
             ax.plot([], [], color=INK, lw=1, ls=LINES[1], label=label(fit[options.predicted]))
@@ -66,7 +70,8 @@ def scaling(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Scaling) 
         ax.set_ylabel("" if ax is not axes.flat[0] and len(options.y) == 1 else wrapped(label(fit[word]), 36))
         ax.margins(0.08)
         if options.exponents is not None:
-            _draw_exponent(ax, selection.fit_of(fits, options.exponents), (x, along), fit[word], options)
+            drawn = xr.concat([part for _, part in groups], dim="row", combine_attrs="override")
+            _draw_exponent(ax, selection.fit_of(fits, options.exponents), f"{x}_exponent", drawn, options)
     legend_below(figure, *axes.flat)
     return figure
 
@@ -95,22 +100,19 @@ def _draw_group(ax: Axes, part: xr.Dataset, place: int, said: str, *, joined: bo
         ax.plot(part["x"], part["predicted"], color=colour, lw=1, ls=LINES[1], marker=mark, ms=14, zorder=1)
 
 
-def _draw_exponent(
-    ax: Axes, fit: xr.Dataset, abscissa: tuple[str, xr.DataArray], estimate: xr.DataArray, options: Scaling
-) -> None:
-    """Draw the fitted power and a power of one through the middle of the points."""
-    word, along = abscissa
-    name = one_of(f"{word}_exponent", map(str, fit.data_vars), f"estimate of the fit {options.exponents}")
-    x, y = (part.values for part in xr.broadcast(along, estimate))
-    known = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
+def _draw_exponent(ax: Axes, fit: xr.Dataset, name: str, drawn: xr.Dataset, options: Scaling) -> None:
+    """Draw the fitted power through the middle of the points, and a power of one below."""
+    one_of(name, map(str, fit.data_vars), f"estimate of the fit {options.exponents}")
+    x, y = drawn["x"].values, drawn["y"].values
+    known = (x > 0) & (y > 0)
     middle, height = np.exp(np.log(x[known]).mean()), np.exp(np.log(y[known]).mean())
     ends = np.array([x[known].min() / 1.2, x[known].max() * 1.2])
     power, error = float(fit[name]), float(fit[f"{name}_error"])
     if np.isfinite(power):
-        words = rf"${along.attrs['symbol']}$: exponent ${power:.3f}\pm{error:.3f}$"
-        ax.plot(ends, height * (ends / middle) ** power, color=THEORY, lw=1.8, label=words, zorder=4)
+        words = rf"${drawn['x'].attrs['symbol']}$: exponent ${power:.3f}\pm{error:.3f}$"
+        ax.plot(ends, height * (ends / middle) ** power, color=THEORY, lw=1.4, label=words, zorder=1)
     lower = 0.6 * height
-    ax.plot(ends, lower * ends / middle, color=INK, lw=1.2, ls=LINES[1], label="exponent 1", zorder=4)
+    ax.plot(ends, lower * ends / middle, color=INK, lw=1.2, ls=LINES[1], label="exponent 1", zorder=1)
     if options.scale == "log":
         value_ticks(ax.xaxis, np.unique(x[known]))
 
@@ -209,7 +211,7 @@ def _groups(fit: xr.Dataset, word: str, along: xr.DataArray, options: Scaling) -
     elif options.exponents is not None:
         parts["group"] = _likeness(fit, along, options)
     flat = [np.ravel(array.values) for array in xr.broadcast(*parts.values())]
-    table = xr.Dataset({name: ("row", values) for name, values in zip(parts, flat, strict=True)})
+    table = xr.Dataset({name: ("row", values, parts[name].attrs) for name, values in zip(parts, flat, strict=True)})
     table = table.isel(row=np.isfinite(table["y"].values) & np.isfinite(table["x"].values)).sortby("x")
     groups = np.unique(table["group"].values) if "group" in table else [None]
     for group in groups:

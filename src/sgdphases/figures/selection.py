@@ -10,7 +10,7 @@ import xarray as xr
 
 from sgdphases.choices import one_of
 from sgdphases.figures.style import value_label
-from sgdphases.storage.cube import NO_VALUE
+from sgdphases.storage.cube import NO_VALUE, clock_of
 
 Values = np.ndarray
 
@@ -64,11 +64,6 @@ def coordinate_of(cube: xr.Dataset | xr.DataArray, word: str) -> xr.DataArray:
         ValueError: If the cube does not have it; the message lists what it has.
     """
     return cube.coords[one_of(word, map(str, cube.coords), "coordinate")]
-
-
-def clock_of(array: xr.Dataset | xr.DataArray) -> str:
-    """The dimension along which records follow each other: `flow_time` where the card counts in it, else `step`."""
-    return "flow_time" if "flow_time" in array.dims else "step"
 
 
 def at_step(array: xr.DataArray, step: str | float) -> xr.DataArray:

@@ -14,6 +14,7 @@ import xarray as xr
 from sgdphases.fits.arrays import Floats, estimated, replicas_first
 from sgdphases.fits.intervals import Estimate
 from sgdphases.quantities import HYPERPARAMETERS
+from sgdphases.storage.cube import clock_of
 from sgdphases.theory.weight_growth import flow_time
 
 AXES = (*HYPERPARAMETERS, "temperature", "point")
@@ -65,22 +66,16 @@ class Grid:
         return _spread(coordinate, sizes).reshape(-1, self.flow_time.shape[1])
 
 
-def clock_of(cube: xr.Dataset) -> str:
-    """The dimension of a cube's times: `flow_time` or `step`."""
-    return "flow_time" if "flow_time" in cube.dims else "step"
-
-
-def grid_of(cube: xr.Dataset, *, last: str | None = None) -> Grid:
+def grid_of(cube: xr.Dataset) -> Grid:
     """The points of a cube.
 
     Args:
         cube: With the coordinates of the trainer's hyperparameters.
-        last: An axis to count fastest.
 
     Returns:
         The grid.
     """
-    dims = sorted((dim for dim in cube.dims if dim in AXES), key=lambda dim: dim == last)
+    dims = [dim for dim in cube.dims if dim in AXES]
     sizes = {dim: cube.sizes[dim] for dim in dims}
     clock = clock_of(cube)
     times = sizes | {clock: cube.sizes[clock]}

@@ -16,6 +16,7 @@ from sgdphases import provenance
 from sgdphases.files import sha256, write_json
 from sgdphases.steps.command import begin
 from sgdphases.storage import cube as cubes
+from sgdphases.storage.cube import NUMBERED, clock_of
 from sgdphases.tracking import store
 from sgdphases.tracking.address import absolute, shown
 from sgdphases.tracking.runs import POINT, Run, digest, from_spools, overview, text
@@ -23,8 +24,14 @@ from sgdphases.tracking.views import DEVIATION, LOG
 
 log = logging.getLogger(__name__)
 
-NO_GRID = ("replica", "step", "layer", "mode")
-CLOCKS = ("epoch", "flow_time")
+NO_GRID = ("replica", "step", "flow_time", *NUMBERED)
+CLOCKS = ("epoch", "epoch_time", "flow_time", "step")
+MOST_POINTS = 1000
+"""Grid points that get a run each: replaying more takes longer than most experiments, and nobody pages through them."""
+
+UNTOLD = {"mode", "image", "iteration"}
+"""Dimensions whose variables are no single number of a point."""
+
 MOST_METRICS = store.KEYS_PER_RUN
 
 
@@ -95,10 +102,13 @@ def points(name: str, cube: xr.Dataset, jobs: Sequence[Run], *, start: int) -> l
         start: When the points came to be if no job tells (milliseconds since 1970).
 
     Returns:
-        The runs in the order of the grid.
+        The runs in the order of the grid; none where there are more than `MOST_POINTS`.
     """
     grid = [dim for dim in cube.dims if dim not in NO_GRID]
     shape = tuple(cube.sizes[dim] for dim in grid)
+    if np.prod(shape) > MOST_POINTS:
+        log.warning("%s has %d grid points, more than %d: none gets a run", name, np.prod(shape), MOST_POINTS)
+        return []
     params = {word: _over(grid, values) for word, values in _hyperparameters(cube)}
     metrics = {word: _over(grid, values) for word, values in _observables(cube, grid, _logarithms(cube, grid))}
     labels = {word: _over(grid, values) for word, values in _labels(cube, grid)}
@@ -230,9 +240,11 @@ def _labels(cube: xr.Dataset, grid: Sequence[str]) -> Iterator[tuple[str, xr.Dat
 def _scalars(cube: xr.Dataset, grid: Sequence[str]) -> Iterator[tuple[str, xr.DataArray]]:
     """Every number per grid point, replica and layer at the last step; a layer's carries `_layer<number>`."""
     for word, values in cube.data_vars.items():
-        if "mode" in values.dims or not set(values.dims) & {*grid, "replica"} or values.dtype.kind not in "fiub":
+        if set(values.dims) & UNTOLD or not set(values.dims) & {*grid, "replica"} or values.dtype.kind not in "fiub":
             continue
-        last = values.isel(step=-1, drop=True) if "step" in values.dims else values
+        clock = clock_of(values)
+        last = values.isel({clock: -1}, drop=True) if clock in values.dims else values
+        last = last.isel(control=0, drop=True) if "control" in last.dims else last
         if "layer" not in last.dims:
             yield str(word), last
             continue
@@ -271,9 +283,9 @@ def _short(value: str) -> str:
 def _point_note(cube: xr.Dataset, varying: Sequence[str], own: Mapping[str, str]) -> str:
     """What the run of a grid point is, in Markdown."""
     chosen = ", ".join(f"{word}={own[word]}" for word in varying if word in cube.dims)
-    replicas, steps = cube.sizes.get("replica", 1), cube["step"].values if "step" in cube.coords else [0]
+    replicas, last = cube.sizes.get("replica", 1), cube["step"].values.max() if "step" in cube.coords else 0
     select = f'`cube.sel({chosen}, method="nearest")`' if chosen else "the cube"
-    return f"Means over {replicas} replicas at step {steps[-1]}. The whole history: {select}."
+    return f"Means over {replicas} replicas at the end (step {last}). The whole history: {select}."
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ class Layout:
         return self._places[key] * len(self.replicas) + self.replicas.index(replica)
 
 
+def clock_of(cube: xr.Dataset | xr.DataArray) -> str:
+    """The dimension along which records follow each other: `flow_time` where the card counts in it, else `step`."""
+    return "flow_time" if "flow_time" in cube.dims else "step"
+
+
 def measured(
     columns: Mapping[str, Sequence[Any]],
     variables: Mapping[str, tuple[tuple[str, ...], np.ndarray, dict[str, Any]]],
