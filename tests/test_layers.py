@@ -21,7 +21,8 @@ PACKAGE = "sgdphases"
 # Lowest first; rooms on one line do not see each other.
 FLOORS = (
     ("files", "choices", "times"),
-    ("quantities",),
+    ("quantities", "faults"),
+    ("axes",),
     ("theory", "datasets", "ensemble"),
     ("observables",),
     ("storage",),

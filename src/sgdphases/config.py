@@ -4,17 +4,18 @@ A card has two parts: `ensemble` says what is trained (hours), `analysis` what i
 (seconds). Every key is known here; anything else is refused with the file, the key and what is allowed.
 """
 
-import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from sgdphases.axes import spread
 from sgdphases.choices import guess, one_of
 from sgdphases.claims.registry import PAPERS
 from sgdphases.datasets.registry import DATASETS, resolve
 from sgdphases.ensemble.shard import RUNNING, RUNNING_OF
+from sgdphases.faults import ConfigError, checked
 from sgdphases.figures.options import options_of
 from sgdphases.figures.registry import FIGURES
 from sgdphases.fits.registry import FITS
@@ -27,16 +28,9 @@ _RATE_WORDS = ("learning_rate", "batch_size", "temperature")
 _ITERATION_WORDS = ("init_scale", "coupling_ratio")
 
 
-class ConfigError(ValueError):
-    """What the user wrote cannot be run; the message names the file, the key and the allowed values."""
-
-
 def _listed(value: Any) -> Any:
     """A command line's `experiments=one,two` is a list as well."""
     return [word.strip() for word in value.strip("[]").split(",")] if isinstance(value, str) else value
-
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class DataConfig(Strict):
@@ -101,48 +95,6 @@ class Streams(Strict):
     noise: Literal["shared", "own"] = "own"
 
 
-class Range(Strict):
-    """Values of a grid axis: so many from one to another, evenly spaced in themselves, their logarithm or inverse."""
-
-    first: Annotated[float, BeforeValidator(number)] = Field(alias="from", allow_inf_nan=False)
-    to: Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
-    count: Annotated[Whole, Field(ge=2, le=10_000)]
-    spacing: Literal["even", "log", "inverse"] = "even"
-
-    @model_validator(mode="after")
-    def _positive(self) -> "Range":
-        if self.spacing != "even" and min(self.first, self.to) <= 0:
-            raise ValueError(f"spacing {self.spacing} needs positive ends, not {self.first:g} and {self.to:g}")
-        return self
-
-    @property
-    def values(self) -> list[float]:
-        """The values to 12 digits, so that 0.1 is 0.1 and zero is zero."""
-        bend, back = {
-            "even": (float, float),
-            "log": (math.log, math.exp),
-            "inverse": (lambda value: 1 / value, lambda value: 1 / value),
-        }[self.spacing]
-        last, ends = self.count - 1, (bend(self.first), bend(self.to))
-        mixed = [((last - place) * ends[0] + place * ends[1]) / last for place in range(self.count)]
-        return [float(f"{back(value):.12g}") for value in mixed]
-
-
-def _spread(grid: Any) -> Any:
-    """The axes of a grid with the values that ranges stand for."""
-    if not isinstance(grid, dict):
-        return grid
-    return {key: _values(key, axis) if isinstance(axis, dict) else axis for key, axis in grid.items()}
-
-
-def _values(key: str, axis: dict[str, Any]) -> list[float]:
-    try:
-        return Range.model_validate(axis).values
-    except ValidationError as error:
-        faults = (_explained(Range, detail) for detail in error.errors(include_url=False))
-        raise ValueError(f"axis {key}: {'; '.join(faults)}") from None
-
-
 class Ensemble(Strict):
     """What is trained: a grid (or a list of points) of networks on a data set, each with replicas."""
 
@@ -157,7 +109,7 @@ class Ensemble(Strict):
     records: Records
     replicas: Annotated[Whole, Field(ge=1)]
     fixed: dict[str, Any] = {}
-    grid: Annotated[dict[str, list[Any]], BeforeValidator(_spread)] = {}
+    grid: Annotated[dict[str, list[Any]], BeforeValidator(spread)] = {}
     points: list[dict[str, Any]] = []
     job_axes: list[str] = []
     streams: Streams = Streams()
@@ -370,7 +322,7 @@ def read_config(values: dict[str, Any], source: str = "config.yaml") -> Config:
     Raises:
         ConfigError: If a key is unknown or a value is not allowed.
     """
-    return _checked(Config, values, source)
+    return checked(Config, values, source)
 
 
 def read_card(path: str | Path) -> Card:
@@ -396,39 +348,4 @@ def read_card(path: str | Path) -> Card:
         raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a card is a mapping with the keys {', '.join(Card.model_fields)}")
-    return _checked(Card, values, str(path))
-
-
-def _checked(model: type[Model], values: dict[str, Any], source: str) -> Model:
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        lines = [_explained(model, detail) for detail in error.errors(include_url=False)]
-        raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from None
-
-
-def _explained(model: type[BaseModel], detail: Any) -> str:
-    """One line for one fault: where, what, and what is allowed."""
-    where = ".".join(str(part) for part in detail["loc"] if not str(part).startswith(("list[", "function", "bool")))
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "extra_forbidden":
-        known = _keys_at(model, detail["loc"][:-1])
-        try:
-            one_of(str(detail["loc"][-1]), known, "key")
-        except ValueError as error:
-            message = str(error)
-    elif detail["type"] == "missing":
-        message = "this key is missing"
-    elif detail["type"] != "value_error":
-        message = f"{message[0].lower()}{message[1:]}, not {detail['input']!r}"
-    return f"{where}: {message}" if where else message
-
-
-def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """Known keys of the block at `location`."""
-    for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            break
-        model = field.annotation
-    return list(model.model_fields)
+    return checked(Card, values, str(path))

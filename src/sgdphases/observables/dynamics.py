@@ -125,7 +125,7 @@ def poincare(snapshot: "Snapshot") -> Array:
         snapshot: The networks.
 
     Returns:
-        Iterations 249 to 499 (r, p, 251); the section of arXiv 1909.05176, figure 2a, shows each against the one before.
+        Iterations 249 to 499 (r, p, 251); the section (arXiv 1909.05176, figure 2a) shows each against the one before.
     """
     return np.array([maps[0].section for maps in snapshot.asymptotics])
 
