@@ -8,7 +8,7 @@ from sgdphases.observables import measurement as module
 from sgdphases.observables.measurement import Measurement
 from sgdphases.observables.registry import OBSERVABLES
 
-WORDS = [word for word in OBSERVABLES if word != "test_accuracy"]
+WORDS = [word for word, row in OBSERVABLES.items() if word != "test_accuracy" and "map" not in row.needs]
 FROZEN = {"widths": [3, 6, 5, 1], "trained": [False, True, False]}
 
 

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 from sgdphases.observables.registry import OBSERVABLES, selected
+from sgdphases.storage.cube import NUMBERED
 
 
 def test_words_are_their_functions_and_fully_described() -> None:
     for word, observable in OBSERVABLES.items():
         assert observable.name == word == observable.function.__name__
-        assert observable.axes in ((), ("layer",), ("layer", "mode"))
+        assert observable.axes in ((), ("layer",), ("layer", "mode")) or "map" in observable.needs
+        assert set(observable.axes) <= set(NUMBERED)
         assert observable.long_name and observable.symbol and observable.units
         assert observable.function.__doc__
 

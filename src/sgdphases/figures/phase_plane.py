@@ -37,7 +37,6 @@ from sgdphases.figures.style import (
     value_label,
     wrapped,
 )
-from sgdphases.observables.registry import OBSERVABLES
 from sgdphases.storage.cube import clock_of
 from sgdphases.theory.edge_of_chaos import LARGEST_COUPLING_RATIO, critical_coupling, ferromagnetic_mean_coupling
 from sgdphases.theory.meanfield import phase
@@ -46,6 +45,12 @@ RATIO = {"long_name": "mean over disorder of the weights", "symbol": "J_0/J", "u
 INVERSE = {"long_name": "inverse disorder of the weights", "symbol": "1/J", "units": "1"}
 LIMITS = {"asymptotic_distance": [-4.0, 1.0]}
 """Ends of the colours where the card names none; distances are cut off at 1 as in the authors' drawings."""
+CALCULATED_WORDS = {
+    "asymptotic_distance": {"long_name": "asymptotic distance", "symbol": r"d_\infty", "units": "1"},
+    "jacobian_norm": {"long_name": "norm of the Jacobian", "symbol": r"\|J^\ast\|_F/\sqrt{N}", "units": "1"},
+    "lyapunov": {"long_name": "largest Lyapunov exponent", "symbol": r"\lambda_\mathrm{max}", "units": "1"},
+}
+"""What a calculated background shows: no cube holds it."""
 CALCULATED = "Greys"
 """Colours of a calculated background, on which ways stand out."""
 HIGHEST = 2.2
@@ -114,7 +119,7 @@ def _calculated(cube: xr.Dataset, ways: xr.Dataset, options: PhasePlane) -> xr.D
     x = _centres(*options.x_limits, count)
     y = _centres(max(low, 0.0), high, count)
     values = law(options.variable, 1 / y[:, None], x / y[:, None])
-    attrs = OBSERVABLES[options.variable].attributes | SHOWN.get(options.variable, {})
+    attrs = CALCULATED_WORDS[options.variable] | SHOWN.get(options.variable, {})
     coordinates = {"coupling_ratio": ("coupling_ratio", x), "inverse_init_scale": ("inverse_init_scale", y)}
     dims = ("inverse_init_scale", "coupling_ratio")
     return _on_plane(xr.DataArray(values, coordinates, dims, name=options.variable, attrs=attrs))
