@@ -162,7 +162,7 @@ def _window(grid: Grid, terms: Terms, window: float) -> dict[str, tuple]:
         found |= described(grid, f"window_{name}", estimate, (f"{long_name}, growth window", symbol))
 
     def error(measured: Floats, predicted: Floats) -> Floats:
-        return mean_over(predicted) / mean_over(measured) - 1
+        return _ratio(mean_over(predicted), mean_over(measured)) - 1
 
     measured, without = lines["measured_constant"], lines["work_constant"] - lines["decay_constant"]
     estimate = over_replicas(error, (measured, lines["predicted_constant"]))
@@ -181,6 +181,11 @@ def _window(grid: Grid, terms: Terms, window: float) -> dict[str, tuple]:
     estimate = over_replicas(lambda *pair: _known(largest(*pair)), rates, resamples=RESAMPLES)
     words = ("largest relative error of the growth constant between records", r"\delta k/k")
     return found | described(grid, "largest_relative_error", estimate, words)
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    """A share; NaN where the whole does not change, as of a network that is not trained."""
+    return part / np.where(whole == 0, np.nan, whole)
 
 
 def _known(values: Floats) -> Floats:
@@ -202,7 +207,7 @@ def _residual(cube: xr.Dataset, grid: Grid, terms: Terms, window: float) -> dict
     lag = -at_end(_rates(grid, terms.courses["work_growth"] - terms.courses["decay_loss"])) * delay
 
     def share(growth: Floats, part: Floats) -> Floats:
-        return mean_over(part) / mean_over(growth)
+        return _ratio(mean_over(part), mean_over(growth))
 
     estimate = over_replicas(share, (growth, growth - predicted))
     words = ("share of the growth that the prediction leaves over", r"\delta R/\Delta R")
