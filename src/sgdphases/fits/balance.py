@@ -29,8 +29,8 @@ NEEDED = ("coupling", "mean_coupling", "weight_work")
 RESAMPLES = 300
 
 COURSES = {
-    "measured_growth": ("measured growth of J²+J0²/N", r"\Delta R"),
-    "predicted_growth": ("predicted growth of J²+J0²/N", r"\Delta R"),
+    "measured_growth": ("measured growth of $J^2+J_0^2/N$", r"\Delta R"),
+    "predicted_growth": ("predicted growth of $J^2+J_0^2/N$", r"\Delta R"),
     "work_growth": ("growth by the gradient's work", r"-(2/N)\int\langle W,\nabla L\rangle ds"),
     "diffusion_growth": ("growth by the diffusion of the weights", r"(1/N)\sum c^2\|g\|^2"),
     "decay_loss": ("loss by weight decay", r"4\lambda\int R\,ds"),

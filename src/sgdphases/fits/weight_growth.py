@@ -168,7 +168,7 @@ def _edge(cube: xr.Dataset, grid: Grid, square: Floats) -> dict[str, tuple]:
     epoch = np.take_along_axis(grid.in_time(cube["epoch"])[None], first[..., None], axis=-1)[..., 0]
     found: dict[str, tuple] = {}
     for name, values, words in (
-        ("edge_epoch", epoch, ("first recorded epoch with a squared disorder of 1", r"t_e")),
+        ("edge_epoch", epoch, ("first epoch with $J^2 \\geq 1$", r"t_e")),
         ("edge_epoch_time", time, ("flow time per sample at a squared disorder of 1", r"\tau_e")),
     ):
         each = np.where(passing & np.isfinite(time), values, np.nan)
