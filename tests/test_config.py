@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgdphases.config import Card, ConfigError, read_card, read_config
+from sgdphases.times import Times
 
 CARDS = sorted((Path(__file__).parents[1] / "workflow" / "experiments").glob("*.yaml"))
 QUICK, MAP = (
@@ -89,6 +90,12 @@ def test_every_card_of_the_project_is_valid(path):
             {"from": 0, "to": 1, "count": 3, "spacing": "inverse"},
             "axis init_scale: spacing inverse needs positive ends, not 0 and 1",
         ),
+        ("ensemble.steps", float("inf"), "ensemble.steps: input should be a finite number"),
+        ("ensemble.records", {"every": float("inf")}, "ensemble.records.every: input should be a finite number"),
+        ("ensemble.running", ["coupling", "coupling"], "ensemble.running: coupling is named twice"),
+        ("analysis.observables", ["drift", "drift"], "analysis.observables: drift is named twice"),
+        ("ensemble.running", ["validation_loss"], "running: validation_loss needs dataset.validation"),
+        ("ensemble.dataset", {"name": "digits", "label_noise": 1.5}, "label_noise must be less than 1, not 1.5"),
         ("analysis.fits", ["fractals"], "unknown fit 'fractals'"),
         ("analysis.claims", ["nobody1900"], "unknown paper 'nobody1900'"),
         ("analysis.figures", {"one": {"kind": "pie"}}, "unknown kind of figure 'pie'"),
@@ -153,6 +160,29 @@ def test_what_the_iterated_map_could_only_ignore_is_refused(tmp_path, where, val
     path.write_text(yaml.safe_dump(card))
     with pytest.raises(ConfigError, match="update iteration leaves no weights"):
         read_card(path)
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([{"momentum": 0.5}, {"momentum": 0}, {"momentum": 0.5}], "points names a point twice: {'momentum': 0.5}"),
+        ([{"samples": 500}, {"momentum": 0.5}], "samples: some networks are given a number and some all there are"),
+    ],
+)
+def test_points_that_would_be_one_or_have_no_epoch_are_refused(refused, points, message):
+    def change(values):
+        del values["ensemble"]["grid"]
+        values["ensemble"] |= {"job_axes": [], "points": points, "fixed": {"learning_rate": 0.1, "batch_size": 8}}
+
+    assert message in refused(change)
+
+
+@pytest.mark.parametrize(("last", "every", "weights"), [(4.9, 0.7, 0.7), (3.0, 0.1, 0.3), (0.3, 0.1, 0.3)])
+def test_flow_times_meet_whatever_their_rounding(last, every, weights):
+    times, chosen = (Times(every=step).flow_times(last) for step in (every, weights))
+    assert len(times) == round(last / every) + 1
+    assert set(chosen) <= set(times)
+    assert times[-1] == last
 
 
 def test_missing_key_is_named(refused):

@@ -4,6 +4,7 @@ A card has two parts: `ensemble` says what is trained (hours), `analysis` what i
 (seconds). Every key is known here; anything else is refused with the file, the key and what is allowed.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -121,13 +122,16 @@ class Ensemble(Strict):
     @field_validator("running")
     @classmethod
     def _known_running(cls, value: list[str]) -> list[str]:
-        return [one_of(word, RUNNING, "running observable") for word in value]
+        return _once(one_of(word, RUNNING, "running observable") for word in value)
 
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, value: dict[str, Any]) -> dict[str, Any]:
         resolved = resolve(value)
         parameters = DATASETS[value["name"]].parameters
+        for axis in DATA_AXES:
+            if resolved.get(axis) is not None:
+                QUANTITIES[axis].typed(resolved[axis])
         return {"name": value["name"]} | {k: v for k, v in resolved.items() if v != parameters[k].default}
 
     @field_validator("fixed")
@@ -162,6 +166,9 @@ class Ensemble(Strict):
             named = [word for word in _RATE_WORDS if word in point or word in self.fixed]
             if len(named) != 2:
                 raise ValueError(f"set exactly two of {', '.join(_RATE_WORDS)}; set are: {', '.join(named) or 'none'}")
+        for place, point in enumerate(self.points):
+            if point in self.points[:place]:
+                raise ValueError(f"points names a point twice: {point}")
         for key in self.job_axes:
             one_of(key, [*sorted(keys), "replica", *(["point"] if self.points else [])], "job axis")
         return self
@@ -172,6 +179,9 @@ class Ensemble(Strict):
             words = RUNNING_OF[self.update]
             if word not in words:
                 raise ValueError(f"running: update {self.update} measures {', '.join(words) or 'nothing'}, not {word}")
+        validated = [word for word in self.running if word.startswith("validation_")]
+        if validated and "validation" not in self.dataset:
+            raise ValueError(f"running: {', '.join(validated)} needs dataset.validation, the images to hold out")
         if self.update == "iteration":
             self._check_iteration()
         elif self.dataset["name"] == "none":
@@ -216,6 +226,9 @@ class Ensemble(Strict):
                 raise ValueError(f"{axis} is no parameter of the dataset {self.dataset['name']}")
             if named and axis in self.dataset:
                 raise ValueError(f"{axis} stands in dataset and among the hyperparameters; say it once")
+        sizes = {*self.grid.get("samples", ()), *(point.get("samples", 0) for point in self.points)}
+        if 0 in sizes and len(sizes) > 1:
+            raise ValueError("samples: some networks are given a number and some all there are; give each its number")
         return self
 
     @property
@@ -240,6 +253,15 @@ class Ensemble(Strict):
     def separate(self) -> tuple[str, ...]:
         """Axes whose values never share a shard: the card's job axes and those that change shapes."""
         return tuple(dict.fromkeys([*self.job_axes, *SHAPE_AXES]))
+
+
+def _once(words: Iterable[str]) -> list[str]:
+    """The words, none of which may stand there twice."""
+    words = list(words)
+    for place, word in enumerate(words):
+        if word in words[:place]:
+            raise ValueError(f"{word} is named twice")
+    return words
 
 
 def _typed(key: str, value: Any) -> Any:
@@ -284,7 +306,7 @@ class Analysis(Strict):
             "fits": (FITS, "fit"),
             "claims": (PAPERS, "paper"),
         }[info.field_name]
-        return [one_of(word, words, what) for word in value]
+        return _once(one_of(word, words, what) for word in value)
 
 
 class Card(Strict):

@@ -13,7 +13,7 @@ def number(value: Any) -> Any:
             value = float(value)
         except ValueError:
             return value
-    return int(value) if isinstance(value, float) and value == int(value) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 Whole = Annotated[int, BeforeValidator(number)]
@@ -56,7 +56,9 @@ class Times(Strict):
             raise ValueError(f"records: every {self.every:g} up to {last:g} makes more than {MOST} records")
         if self.every:
             times.update((self.every * np.arange(int(last / self.every * (1 + 1e-12)) + 1)).tolist())
-        return {time for time in times if time <= last}
+        # To 15 digits, so that 7 times 0.7 is 4.9 and 3 times 0.1 is 0.3, whichever block of the card names them.
+        times = {float(f"{time:.15g}") for time in times if time < last}
+        return {float(last), *(time for time in times if time < last)}
 
     def steps(self, last: int) -> list[int]:
         """Steps of a run of `last` steps, ascending, with 0 and `last`."""

@@ -59,8 +59,9 @@ def test_another_network_fails(wrong, failing):
 
 
 def test_few_repeats_show_what_they_have_seen():
-    row = rows(replicas=2)["chaos-20.1"]
-    assert (row["verdict"], row["reason"]) == ("not_measured", "needs 10 replicas, has 2 (so far 6 ± 0)")
+    row = rows(replicas=1)["chaos-20.1"]
+    assert row["verdict"] == "not_measured"
+    assert row["reason"].startswith("needs 2 replicas, has 1")
     row = rows(epochs=10)["chaos-20.8"]
     assert row["reason"] == "needs 20 epochs, has 10"
 

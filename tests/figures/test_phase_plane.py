@@ -23,7 +23,7 @@ def test_a_measured_map_is_shown_in_the_papers_scale(gaussian_map: xr.Dataset) -
     expected = np.log10(distance / 28 + 1e-4).T
     expected = expected[np.argsort(gaussian_map["inverse_init_scale"].values)]
     assert np.allclose(np.asarray(mesh.get_array()).reshape(expected.shape), expected)
-    assert mesh.get_clim() == (-4, 1)
+    assert mesh.get_clim() == (-4, 0.2)
     assert ax.get_xlabel() == "mean over disorder of the weights $J_0/J$"
     assert ax.get_yscale() == "linear"
     assert "median of 3 replicas" in figure.axes[1].get_ylabel()

@@ -15,7 +15,7 @@ from sgdphases.claims.claim import Claim, Fits, Measurement, Needs, NotReached, 
 from sgdphases.claims.readings import Measure, at, over_replicas
 
 PAPER = "arXiv 1909.05176"
-EPOCHS, REPEATS = 20, 10
+EPOCHS, REPEATS = 20, 2
 PHASES = {3: ("fixed_point", "zero"), 6: ("cycle", "quasi_periodic"), 13: ("chaos",)}
 """Epoch of the paper's Poincaré sections to what the orbits do there."""
 

@@ -33,7 +33,10 @@ GRADIENT_RUNNING = (
     "validation_accuracy",
 )
 ITERATION_RUNNING = ("asymptotic_distance", "lyapunov", "jacobian_norm", "converged")
-RUNNING_OF = dict.fromkeys(GRADIENT_UPDATES, GRADIENT_RUNNING) | {
+HEAVY_BALL_RUNNING = ("weight_work", "weight_diffusion")  # sums that mean something under that update alone
+RUNNING_OF = {
+    "sgd": GRADIENT_RUNNING,
+    "adam": tuple(word for word in GRADIENT_RUNNING if word not in HEAVY_BALL_RUNNING),
     "contrastive_divergence": (),
     "iteration": ITERATION_RUNNING,
 }  # what each update rule measures itself

@@ -43,8 +43,8 @@ from sgdphases.theory.meanfield import phase
 
 RATIO = {"long_name": "mean over disorder of the weights", "symbol": "J_0/J", "units": "1"}
 INVERSE = {"long_name": "inverse disorder of the weights", "symbol": "1/J", "units": "1"}
-LIMITS = {"asymptotic_distance": [-4.0, 1.0]}
-"""Ends of the colours where the card names none; distances are cut off at 1 as in the authors' drawings."""
+LIMITS = {"asymptotic_distance": [-4.0, 0.2]}
+"""Ends of the colours where the card names none: unrelated orbits are at most sqrt(2 N) apart on average."""
 CALCULATED_WORDS = {
     "asymptotic_distance": {"long_name": "asymptotic distance", "symbol": r"d_\infty", "units": "1"},
     "jacobian_norm": {"long_name": "norm of the Jacobian", "symbol": r"\|J^\ast\|_F/\sqrt{N}", "units": "1"},
