@@ -351,6 +351,8 @@ class GradientGroup(Group):
 
     def _adapt(self, push: torch.Tensor, velocity: torch.Tensor, square: torch.Tensor) -> None:
         """Turn `push`, minus a gradient, into Adam's step, moving both moments on."""
+        # Where a gradient stays zero, as behind dark pixels, moments fade through denormal numbers, which are slow.
+        torch.set_flush_denormal(True)
         first, count = self.constants["momentum"], self.step + 1
         # Powers by Python: a vector's ragged end would be rounded otherwise than its body.
         columns = (self.column(name).tolist() for name in ("learning_rate", "momentum"))
@@ -361,6 +363,7 @@ class GradientGroup(Group):
         push.sqrt_().add_(SMALL)
         torch.div(velocity, push, out=push)
         push.mul_(rate)
+        torch.set_flush_denormal(False)
 
     def _move_bias(self, layer: Layer, push: torch.Tensor) -> None:
         """Heavy ball or Adam on a bias, which neither decays nor is shaken."""
