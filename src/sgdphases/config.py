@@ -21,11 +21,11 @@ from sgdphases.figures.options import options_of
 from sgdphases.figures.registry import FIGURES
 from sgdphases.fits.registry import FITS
 from sgdphases.observables.registry import OBSERVABLES
-from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, SHAPE_AXES
+from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, RATE_AXES, SHAPE_AXES, SIZE_AXES
 from sgdphases.times import Records, Strict, Times, Whole, number
 
-SETTABLE = (*HYPERPARAMETERS, "temperature")
-_RATE_WORDS = ("learning_rate", "batch_size", "temperature")
+SETTABLE = (*HYPERPARAMETERS, "temperature", *RATE_AXES)
+_RATE_WORDS = ("learning_rate", "batch_size", "temperature", *RATE_AXES)
 _ITERATION_WORDS = ("init_scale", "coupling_ratio")
 
 
@@ -69,6 +69,8 @@ class Network(Strict):
     bias: list[bool] | bool = False
     trained: list[bool] | bool = True
     init: list[Init] | Init = "gaussian"
+    parametrisation: Literal["standard", "mean_field"] = "standard"
+    centered: bool = False
 
     @model_validator(mode="after")
     def _one_flag_a_layer(self) -> "Network":
@@ -79,7 +81,18 @@ class Network(Strict):
                 raise ValueError(f"{key} must have one value for each of the {layers} layers, not {len(flags)}")
         if not any(self.flags("trained")):
             raise ValueError("trained: at least one layer must be trained")
+        if (self.centered or self.parametrisation == "mean_field") and not all(self.flags("trained")):
+            raise ValueError("trained: a centered or mean_field network trains all its layers")
+        if self.parametrisation == "mean_field" and set(self.flags("init")) != {"gaussian"}:
+            raise ValueError("init: mean_field starts all layers gaussian")
         return self
+
+    def sized(self, depth: int, width: int) -> "Network":
+        """The architecture with as many layers, and as wide between input and output; 0 leaves what the card says."""
+        if not (depth or width):
+            return self
+        hidden = [width or self.widths[1]] * ((depth or len(self.widths) - 1) - 1)
+        return self.model_copy(update={"widths": [self.widths[0], *hidden, self.widths[-1]]})
 
     def flags(self, key: str) -> list[Any]:
         """`bias`, `trained` or `init` as one value a layer."""
@@ -105,6 +118,7 @@ class Ensemble(Strict):
     sampler: Literal["fixed_order", "reshuffle", "with_replacement", "one_pass"] = "fixed_order"
     last_batch: Literal["drop", "keep"] = "drop"
     dtype: Literal["float32", "float64"] = "float64"
+    double_below: Annotated[float, Field(gt=0)] | None = None
     steps: Annotated[Whole, Field(ge=1, le=10**15)] | None = None
     flow_time: Annotated[float, BeforeValidator(number), Field(gt=0, le=1e15)] | None = None
     records: Records
@@ -163,9 +177,12 @@ class Ensemble(Strict):
         for key in sorted(keys & set(self.fixed)):
             raise ValueError(f"{key} stands in fixed and in the grid; say it once")
         for point in [] if self.update == "iteration" else self.points or [self.grid]:
-            named = [word for word in _RATE_WORDS if word in point or word in self.fixed]
-            if len(named) != 2:
-                raise ValueError(f"set exactly two of {', '.join(_RATE_WORDS)}; set are: {', '.join(named) or 'none'}")
+            named = {word for word in _RATE_WORDS if word in point or word in self.fixed}
+            if len(named) != 2 or not ("batch_size" in named or named == {"learning_rate", "temperature"}):
+                raise ValueError(
+                    "set exactly two of learning_rate, batch_size, temperature (in place of learning_rate also "
+                    f"{' or '.join(RATE_AXES)}); set are: {', '.join(sorted(named)) or 'none'}"
+                )
         for place, point in enumerate(self.points):
             if point in self.points[:place]:
                 raise ValueError(f"points names a point twice: {point}")
@@ -202,6 +219,26 @@ class Ensemble(Strict):
             raise ValueError("update iteration iterates tanh(W x) with a Gaussian W")
         if self.streams.weights != "shared":
             raise ValueError("update iteration needs streams: {weights: shared}, one matrix for all cells of a replica")
+
+    @model_validator(mode="after")
+    def _defined_sizes(self) -> "Ensemble":
+        network, named = self.network, (set(self.fixed) | set(self.grid)).union(*self.points)
+        sized = sorted(named & set(SIZE_AXES))
+        listed = [key for key in ("bias", "trained", "init") if isinstance(getattr(network, key), list)]
+        if sized and (len(network.widths) < 3 or listed):
+            raise ValueError(
+                f"{', '.join(sized)} changes the hidden layers: give widths with at least one of them and "
+                f"{', '.join(listed) or 'bias, trained and init'} as one value for all layers"
+            )
+        if network.centered and self.streams.weights != "shared":
+            raise ValueError("network.centered needs streams: {weights: shared}, one start for all points of a replica")
+        if network.parametrisation == "mean_field":
+            foreign = sorted(named & {"weight_decay", "noise_scale", "coupling_ratio"})
+            running = sorted(set(self.running) & {"weight_work", "weight_diffusion"})
+            if self.update != "sgd" or foreign or running:
+                what = ", ".join([*foreign, *running]) or f"update {self.update}"
+                raise ValueError(f"network.parametrisation mean_field is not defined with {what}")
+        return self
 
     @model_validator(mode="after")
     def _one_clock(self) -> "Ensemble":

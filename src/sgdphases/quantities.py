@@ -86,6 +86,8 @@ _ROWS = (
     Quantity("learning_rate", "learning rate", r"\eta", scale="log", minimum=0.0),
     Quantity("batch_size", "batch size", "B", scale="log", type=int, minimum=1),
     Quantity("temperature", "temperature", r"T=\eta/B", scale="log", minimum=0.0),
+    Quantity("rate_over_richness", "learning rate over richness", r"\eta/\gamma", scale="log", minimum=0.0),
+    Quantity("reduced_learning_rate", "reduced learning rate", r"\eta\gamma^{-2/L}", scale="log", minimum=0.0),
     Quantity("init_scale", "initial scale", r"\sigma_W", scale="log", minimum=0.0, default=1.0),
     Quantity("coupling_ratio", "initial mean over disorder", "J_0/J", neutral=0.0, default=0.0),
     Quantity("momentum", "momentum", r"\beta", minimum=0.0, maximum=1.0, neutral=0.0, default=0.0),
@@ -96,7 +98,19 @@ _ROWS = (
     Quantity("noise_scale", "gradient noise", r"\nu", scale="log", minimum=0.0, neutral=0.0, default=0.0),
     Quantity("samples", "training samples", "S", scale="log", type=int, minimum=0, neutral=0, default=0),
     Quantity("label_noise", "shuffled labels", r"\epsilon", minimum=0.0, maximum=1.0, neutral=0.0, default=0.0),
-    Quantity("loss", "loss", "L", scale="category", type=str, allowed=LOSSES, default="half_squared_error"),
+    Quantity(
+        "richness",
+        "feature-learning strength",
+        r"\gamma",
+        scale="log",
+        minimum=0.0,
+        open_minimum=True,
+        neutral=1.0,
+        default=1.0,
+    ),
+    Quantity("depth", "layers", "L", type=int, minimum=0, neutral=0, default=0),
+    Quantity("width", "hidden width", "N", scale="log", type=int, minimum=0, neutral=0, default=0),
+    Quantity("loss", "loss", r"\mathcal{L}", scale="category", type=str, allowed=LOSSES, default="half_squared_error"),
     Quantity("replica", "replica", "r", scale="category", type=int, minimum=0),
     Quantity("step", "SGD step", "t", scale="log", type=int, minimum=0),
     Quantity("epoch", "epoch", r"t_\mathrm{ep}", scale="log", minimum=0.0),
@@ -109,6 +123,9 @@ _ROWS = (
     Quantity("control", "control", "c", scale="category", type=int, minimum=0),
     Quantity("image", "test image", "n", type=int, minimum=0),
     Quantity("iteration", "iteration of the map", "t", type=int, minimum=0),
+    Quantity("update", "update", "t", type=int, minimum=0),
+    Quantity("probe", "probe", "n", type=int, minimum=0),
+    Quantity("output", "output", "o", type=int, minimum=0),
     Quantity("point", "point", "p", scale="category", type=int, minimum=0),
 )
 
@@ -125,14 +142,24 @@ HYPERPARAMETERS = (
     "noise_scale",
     "samples",
     "label_noise",
+    "richness",
+    "depth",
+    "width",
     "loss",
 )
-"""What one point sets; `temperature` may stand in for one of learning_rate and batch_size in a card."""
+"""What one point sets. In a card `temperature` may stand in for one of learning_rate and batch_size, and
+`rate_over_richness` or `reduced_learning_rate` for learning_rate."""
 
 DATA_AXES = ("samples", "label_noise")
 """Hyperparameters that are parameters of the data set."""
 
-SHAPE_AXES = ("batch_size", *DATA_AXES)
+RATE_AXES = ("rate_over_richness", "reduced_learning_rate")
+"""What a card may say in place of learning_rate: learning_rate / richness, and learning_rate * richness^(-2 / L)."""
+
+SIZE_AXES = ("depth", "width")
+"""Hyperparameters that change the widths that a card gives."""
+
+SHAPE_AXES = ("batch_size", *DATA_AXES, *SIZE_AXES)
 """Hyperparameters that change tensor shapes or data: networks that differ in one never share a shard."""
 
 
@@ -146,3 +173,21 @@ def deviations(values: dict[str, Any]) -> dict[str, Any]:
     """The typed values that differ from their neutral value: what digests and seeds are made of."""
     typed = {name: QUANTITIES[name].typed(value) for name, value in values.items()}
     return {name: value for name, value in typed.items() if value != QUANTITIES[name].neutral}
+
+
+def derived_rates(point: dict[str, Any], layers: int) -> dict[str, float]:
+    """What a card may say in place of a learning rate.
+
+    Args:
+        point: Typed hyperparameters.
+        layers: Layers of the card's network, where the point says no depth.
+
+    Returns:
+        temperature, rate_over_richness and reduced_learning_rate.
+    """
+    rate, richness, layers = point["learning_rate"], point["richness"], point["depth"] or layers
+    return {
+        "temperature": rate / point["batch_size"],
+        "rate_over_richness": rate / richness,
+        "reduced_learning_rate": rate * richness ** (-2 / layers),
+    }

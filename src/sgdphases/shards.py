@@ -7,7 +7,7 @@ from typing import Any
 
 from sgdphases.config import Card, ConfigError, Ensemble
 from sgdphases.provenance import STREAMS, canonical, digest, seed
-from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, deviations
+from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, derived_rates, deviations
 
 FORMAT = 1
 """Raised when the way from a card to seeds and columns changes: what was trained before then has another digest."""
@@ -62,7 +62,7 @@ def points(ensemble: Ensemble) -> list[dict[str, Any]]:
             dict(zip(ensemble.grid, values, strict=True)) for values in itertools.product(*ensemble.grid.values())
         ]
     rates = {"learning_rate": 0.0, "batch_size": 1} if ensemble.update == "iteration" else {}
-    return [_complete({**rates, **ensemble.fixed, **point}) for point in chosen]
+    return [_complete({**rates, **ensemble.fixed, **point}, len(ensemble.network.widths) - 1) for point in chosen]
 
 
 def parts(card: Card) -> list[Part]:
@@ -70,14 +70,14 @@ def parts(card: Card) -> list[Part]:
     ensemble = card.ensemble
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for index, point in enumerate(points(ensemble)):
-        named = {**point, "point": index, "temperature": point["learning_rate"] / point["batch_size"]}
-        key = tuple((axis, named[axis]) for axis in ensemble.separate if axis != "replica")
+        named = {**point, "point": index, **derived_rates(point, len(ensemble.network.widths) - 1)}
+        key = (*((axis, named[axis]) for axis in ensemble.separate if axis != "replica"), dtype(ensemble, point))
         found.setdefault((key, tuple(record_steps(ensemble, point))), []).append(point)
     groups = (
         [[r] for r in range(ensemble.replicas)] if "replica" in ensemble.separate else [[*range(ensemble.replicas)]]
     )
     return [
-        _part(ensemble, dict(key), chosen, group, alone=len(groups) > 1)
+        _part(ensemble, dict(key[:-1]), chosen, group, alone=len(groups) > 1)
         for (key, _), chosen in found.items()
         for group in groups
     ]
@@ -97,6 +97,22 @@ def record_steps(ensemble: Ensemble, point: Mapping[str, Any]) -> list[int]:
         ConfigError: If two times fall on one step, or gradient-flow time stands still.
     """
     return _on_clock(ensemble, point, ensemble.times)
+
+
+def dtype(ensemble: Ensemble, point: Mapping[str, Any]) -> str:
+    """Floating-point type in which a point is trained: double where the output is divided by a small richness.
+
+    (F(x) - F_0(x)) / richness loses digits to round-off as richness falls (arXiv 2410.04642's code changes at 0.01).
+
+    Args:
+        ensemble: What the card trains.
+        point: Typed hyperparameters.
+
+    Returns:
+        float32 or float64.
+    """
+    small = ensemble.double_below is not None and point["richness"] < ensemble.double_below
+    return "float64" if small else ensemble.dtype
 
 
 def _on_clock(ensemble: Ensemble, point: Mapping[str, Any], times: Sequence[float]) -> list[int]:
@@ -123,6 +139,8 @@ def _part(
     content = {**_common(ensemble), "record_steps": steps}
     if weights != steps:
         content["weight_steps"] = weights
+    if dtype(ensemble, chosen[0]) != ensemble.dtype:
+        content["dtype"] = dtype(ensemble, chosen[0])
     content |= {"points": sorted(map(deviations, chosen), key=canonical), "replicas": group}
     values = values | ({"replica": group[0]} if alone else {})
     return Part(content, values, chosen, group, steps, weights)
@@ -141,7 +159,7 @@ def shard_content(card: Card, part: Part) -> dict[str, Any]:
         for stream in STREAMS:
             shared = getattr(ensemble.streams, stream) == "shared"
             columns.setdefault(f"seed_{stream}", []).append(seed(stream, replica, None if shared else own))
-    network = ensemble.network
+    network = ensemble.network.sized(part.points[0]["depth"], part.points[0]["width"])
     axes = {name: part.points[0][name] for name in DATA_AXES if part.points[0][name] != QUANTITIES[name].neutral}
     return {
         "dataset": ensemble.dataset | axes,
@@ -155,7 +173,7 @@ def shard_content(card: Card, part: Part) -> dict[str, Any]:
         "sampler": ensemble.sampler,
         "last_batch": ensemble.last_batch,
         "batch_size": part.points[0]["batch_size"],
-        "dtype": ensemble.dtype,
+        "dtype": dtype(ensemble, part.points[0]),
         "steps": part.record_steps[-1],
         "record_steps": part.record_steps,
         "weight_steps": part.weight_steps,
@@ -169,9 +187,15 @@ def _networks(part: Part) -> Iterator[tuple[dict[str, Any], int]]:
     return itertools.product(part.points, part.replicas)
 
 
-def _complete(point: dict[str, Any]) -> dict[str, Any]:
-    """Add defaults, and the one of learning_rate and batch_size that temperature stands in for."""
+def _complete(point: dict[str, Any], layers: int) -> dict[str, Any]:
+    """Add defaults, and the learning_rate or batch_size that another word stands in for."""
     point = dict(point)
+    richness = point.get("richness", QUANTITIES["richness"].default)
+    if "rate_over_richness" in point:
+        point["learning_rate"] = point.pop("rate_over_richness") * richness
+    elif "reduced_learning_rate" in point:
+        exponent = 2 / (point.get("depth") or layers)
+        point["learning_rate"] = point.pop("reduced_learning_rate") * richness**exponent
     temperature = point.pop("temperature", None)
     if temperature is not None and "learning_rate" not in point:
         point["learning_rate"] = temperature * point["batch_size"]
@@ -184,6 +208,16 @@ def _complete(point: dict[str, Any]) -> dict[str, Any]:
 
 def _common(ensemble: Ensemble) -> dict[str, Any]:
     """What all shards of a card share and what decides their results; a default value leaves no trace."""
-    beside = {"grid", "points", "fixed", "replicas", "job_axes", "threads", "checkpoint_seconds", "records"}
+    beside = {
+        "grid",
+        "points",
+        "fixed",
+        "replicas",
+        "job_axes",
+        "threads",
+        "checkpoint_seconds",
+        "records",
+        "double_below",
+    }
     content = ensemble.model_dump(exclude=beside, exclude_defaults=True)
     return {**content, "format": FORMAT}

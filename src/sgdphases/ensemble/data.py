@@ -13,6 +13,7 @@ import torch
 from sgdphases.ensemble.buffers import Buffer
 from sgdphases.ensemble.losses import as_numbers
 from sgdphases.ensemble.networks import activate
+from sgdphases.ensemble.reference import starting_outputs, starts
 from sgdphases.ensemble.sampler import Sampler
 from sgdphases.ensemble.shard import Network, Shard
 
@@ -31,6 +32,8 @@ class Data:
         features: Inputs of the first trained layer: (batches, sets, batch, width) where the order is the same for all,
             else (sets * samples, width).
         targets: Targets, laid out alike.
+        references: Outputs at the start of centred networks, laid out alike with one set for every start and data set
+            (`reference_index` numbers these); None for others.
     """
 
     def __init__(self, shard: Shard, tasks: Mapping[int, Any], device: torch.device) -> None:
@@ -48,6 +51,18 @@ class Data:
         targets = (torch.tensor(as_numbers(task.targets, outputs), dtype=dtype) for task in chosen)
         self.features = self._laid(features, len(chosen), device)
         self.targets = self._laid(targets, len(chosen), device)
+        self.references, self.reference_index = None, {}
+        if network.centered:
+            self._refer(shard, chosen, dtype, device)
+
+    def _refer(self, shard: Shard, chosen: list[Any], dtype: torch.dtype, device: torch.device) -> None:
+        """Compute what the centred networks subtract, once for every start and data set."""
+        sets = (self.index[seed] for seed in shard.networks["seed_task"].tolist())
+        keys = list(dict.fromkeys(zip(starts(shard.networks), sets, strict=True)))
+        self.reference_index = {key: number for number, key in enumerate(keys)}
+        inputs = {number: torch.tensor(task.inputs, dtype=dtype, device=device) for number, task in enumerate(chosen)}
+        tables = (starting_outputs(shard, start, inputs[number]).to(dtype) for start, number in keys)
+        self.references = self._laid(tables, len(keys), device)
 
     def _laid(self, tables: Iterator[torch.Tensor], sets: int, device: torch.device) -> torch.Tensor:
         """Put the tables of all sets side by side, batch by batch if all networks see the same order."""
@@ -79,7 +94,11 @@ class Data:
             What fetches them.
         """
         sets = np.array([self.index[seed] for seed in columns["seed_task"].tolist()])
-        return Batches(self, sets, columns["seed_order"], device)
+        references = None
+        if self.references is not None:
+            keys = zip(starts(columns), sets.tolist(), strict=True)
+            references = np.array([self.reference_index[key] for key in keys])
+        return Batches(self, sets, columns["seed_order"], device, references)
 
 
 class Batches:
@@ -88,9 +107,17 @@ class Batches:
     Attributes:
         inputs: Input of the first trained layer, (networks, batch, width); one batch for all where they share it.
         targets: Targets, (networks, batch, outputs).
+        reference: What centred networks subtract, (networks, batch, outputs); None for others.
     """
 
-    def __init__(self, data: Data, sets: np.ndarray, orders: np.ndarray, device: torch.device) -> None:
+    def __init__(
+        self,
+        data: Data,
+        sets: np.ndarray,
+        orders: np.ndarray,
+        device: torch.device,
+        references: np.ndarray | None = None,
+    ) -> None:
         self.data, self.orders, self.sets = data, orders, sets
         seeded = data.sampler.seeded
         self.shared = len(set(sets.tolist())) == 1 and (not seeded or len(set(orders.tolist())) == 1)
@@ -109,6 +136,30 @@ class Batches:
             chosen = sets[:1] if self.shared else sets
             self._chosen = torch.as_tensor(chosen, device=device)
             self._feature_batches, self._target_batches = data.features.unbind(0), data.targets.unbind(0)
+        self.reference = None
+        if references is not None:
+            self._refer(references)
+
+    def _refer(self, references: np.ndarray) -> None:
+        """Let each batch bring what the networks subtract, once if it is the same for all."""
+        data, device = self.data, self._device
+        alike = self.shared and len(set(references.tolist())) == 1
+        stored = references[:1] if alike else references
+        shape = (len(stored), data.sampler.batch_size, data.references.shape[-1])
+        self._reference = Buffer(shape, data.references.dtype, device).view
+        self.reference = self._reference.expand(len(references), -1, -1)
+        if data.sampler.seeded:
+            self._reference_sets = torch.as_tensor(stored * data.sampler.samples, device=device)[:, None]
+        else:
+            self._reference_sets, self._reference_batches = torch.as_tensor(stored, device=device), data.references
+        self._set_offsets = torch.as_tensor(self.sets[: self._inputs.shape[0]] * data.sampler.samples, device=device)
+        plain = self.fetch
+
+        def fetch(step: int) -> None:
+            plain(step)
+            self._fetch_reference(step)
+
+        self.fetch = fetch
 
     def prepare(self, start: int, stop: int) -> None:
         """Make the sample numbers of steps start .. stop - 1 ready."""
@@ -147,6 +198,18 @@ class Batches:
         rows = self._rows[step - self._start]
         torch.index_select(self.data.features, 0, rows, out=self._inputs.view(-1, self._inputs.shape[-1]))
         torch.index_select(self.data.targets, 0, rows, out=self._targets.view(-1, self._targets.shape[-1]))
+
+    def _fetch_reference(self, step: int) -> None:
+        """What the networks subtract on the batch of a step."""
+        data = self.data
+        if not data.sampler.seeded:
+            batch = self._reference_batches[step % data.sampler.batches]
+            torch.index_select(batch, 0, self._reference_sets, out=self._reference)
+            return
+        rows = self._rows[step - self._start].view(-1, data.sampler.batch_size) - self._set_offsets[:, None]
+        rows = (rows + self._reference_sets).reshape(-1)
+        flat = self._reference.view(-1, self._reference.shape[-1])
+        torch.index_select(data.references, 0, rows, out=flat)
 
 
 def _distinct(tasks: Mapping[int, Any], lowest: int) -> tuple[dict[int, int], list[Any]]:

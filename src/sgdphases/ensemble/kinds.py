@@ -22,7 +22,7 @@ def kind_of_row(shard: Shard, row: int) -> tuple[Any, ...]:
     return (
         str(columns["loss"][row]),
         *neutral,
-        bool(columns["output_scale"][row] == 1),
+        bool(shard.output_factor[row] == 1),
         bool(columns["learning_rate"][row] == 0),
     )
 
@@ -65,5 +65,5 @@ def array_names(shard: Shard, *, momentum: bool) -> list[str]:
         kinds += ["work"] * ("weight_work" in shard.running) + ["squares"] * ("weight_diffusion" in shard.running)
         kinds += (["bias"] + ["bias_velocity"] * momentum + ["bias_square"] * adam) if network.bias[layer] else []
         names += [f"{kind}_{layer}" for kind in kinds]
-    names += ["hits"] * ("epoch_train_accuracy" in shard.running)
+    names += ["hits"] * ("epoch_train_accuracy" in shard.running) + ["batch_loss"] * ("batch_loss" in shard.running)
     return names + ["terms"] * ("epoch_train_loss" in shard.running)

@@ -23,6 +23,7 @@ class Layer:
         bias: (rows, 1, out), or None.
         scratch: A gradient, shaped like `stored`; None for frozen layers.
         turned: Whether `stored` has the inputs before the outputs.
+        rate: Step of the weights per learning rate and gradient (`Network.step_factor`).
     """
 
     number: int
@@ -36,6 +37,7 @@ class Layer:
     bias: torch.Tensor | None = None
     scratch: torch.Tensor | None = None
     turned: bool = False
+    rate: float = 1.0
     transposed: torch.Tensor = field(init=False)
     left: torch.Tensor = field(init=False)
     right: torch.Tensor = field(init=False)

@@ -1,7 +1,7 @@
 """Multilayer networks, many at once: initial weights, forward and backward passes by hand.
 
 Layers are numbered 0 .. L - 1. With h_0 = x: z_l = h_l W_l^T + b_l, h_{l+1} = f(z_l) for l < L - 1, and the output is
-output_scale * z_{L-1}. Every tensor has the networks as its first dimension.
+output_scale * (z_{L-1} - reference). Every tensor has the networks as its first dimension.
 """
 
 import math
@@ -42,6 +42,7 @@ def forward(
     *,
     activation: str,
     output_scale: torch.Tensor | float = 1.0,
+    reference: torch.Tensor | None = None,
 ) -> Passes:
     """Run a batch of samples through every network.
 
@@ -51,6 +52,7 @@ def forward(
         inputs: Samples, (networks, samples, in), or (samples, in) for all networks alike.
         activation: Word of the hidden activation.
         output_scale: One factor for all networks or one for each.
+        reference: What is subtracted from the output before it is scaled, (networks or 1, samples, outputs).
 
     Returns:
         Preactivations and activations of all layers.
@@ -66,7 +68,8 @@ def forward(
         if layer < len(weights) - 1:
             hidden = activate(preactivation, activation)
             activations.append(hidden)
-    activations.append(preactivations[-1] * per_network(output_scale, weights[0]))
+    output = preactivations[-1] if reference is None else preactivations[-1] - reference
+    activations.append(output * per_network(output_scale, weights[0]))
     return Passes(preactivations, activations)
 
 
@@ -199,13 +202,52 @@ def initial_weights(network: Network, seed: int, layer: int) -> np.ndarray:
         layer: Number of the layer.
 
     Returns:
-        Array (out, in) in float64: unit Gaussians over the square root of the fan-in, the same for every init_scale, so
-        that networks can share them; or, for glorot_uniform, W_l(0) itself, uniform within +-sqrt(6 / (in + out))
-        (Glorot and Bengio 2010, eq. 16), whatever init_scale.
+        Array (out, in) in float64: unit Gaussians over the square root of the fan-in (times the layer's unit under
+        mean_field), the same for every init_scale, so that networks can share them; or, for glorot_uniform, W_l(0)
+        itself, uniform within +-sqrt(6 / (in + out)) (Glorot and Bengio 2010, eq. 16), whatever init_scale.
     """
     out, fan_in = network.shape(layer)
     numbers = generator(seed, WEIGHTS, layer)
     if network.init[layer] == "glorot_uniform":
         edge = math.sqrt(6 / (fan_in + out))
         return numbers.uniform(-edge, edge, (out, fan_in))
+    if network.parametrisation == "mean_field":
+        return numbers.standard_normal((out, fan_in)) * network.unit(layer)
     return numbers.standard_normal((out, fan_in)) / math.sqrt(fan_in)
+
+
+def starting_weights(
+    network: Network, layer: int, seed: int, init_scale: float, coupling_ratio: float, *, dtype: str
+) -> np.ndarray:
+    """W_l(0) of one layer of one network.
+
+    Args:
+        network: The architecture.
+        layer: Number of the layer.
+        seed: Seed of the stream of initial weights.
+        init_scale: What Gaussian weights are multiplied by.
+        coupling_ratio: J_0 / J: their mean times the fan-in, over init_scale.
+        dtype: Type of the result.
+
+    Returns:
+        Array (out, in).
+    """
+    unscaled = initial_weights(network, seed, layer)
+    return scaled_weights(unscaled, network.init[layer], init_scale, coupling_ratio).astype(dtype)
+
+
+def scaled_weights(unscaled: np.ndarray, init: str, init_scale: float, coupling_ratio: float) -> np.ndarray:
+    """W_l(0) from what `initial_weights` gives, which networks of one seed share.
+
+    Args:
+        unscaled: Array (out, in).
+        init: Word of the layer's start.
+        init_scale: What Gaussian weights are multiplied by.
+        coupling_ratio: J_0 / J: their mean times the fan-in, over init_scale.
+
+    Returns:
+        Array (out, in) in float64.
+    """
+    if init != "gaussian":
+        return unscaled
+    return init_scale * unscaled + init_scale * coupling_ratio / unscaled.shape[1]

@@ -27,10 +27,13 @@ class Data:
         inputs: (r or 1, n, w); padded with zeros to a multiple of `LANE` samples, so that no network's elementwise
             functions meet the ragged end of an array (see `ensemble.buffers`).
         targets: (r or 1, samples, o), classes as rows of zeros and a one; not padded.
+        reference: What centred networks subtract from their output before it is scaled, (r or 1, n, o) with n padded;
+            None for others.
     """
 
     inputs: Tensor
     targets: Tensor
+    reference: Tensor | None = None
 
     @property
     def samples(self) -> int:
@@ -47,7 +50,7 @@ class Stack:
         weights: Per layer from `first` on (r, out, in).
         biases: Per layer from `first` on (r, out) or None.
         activation: Word of the hidden activation.
-        output_scale: (r,).
+        output_scale: What the output is multiplied by (`Shard.output_factor`), (r,).
     """
 
     first: int
@@ -56,10 +59,10 @@ class Stack:
     activation: str
     output_scale: Tensor
 
-    def forward(self, inputs: Tensor) -> Passes:
-        """Pass inputs (r or 1, n, w) through all networks."""
+    def forward(self, data: Data) -> Passes:
+        """Pass the inputs of a data set through all networks."""
         scale = {"activation": self.activation, "output_scale": self.output_scale}
-        return forward(self.weights, self.biases, inputs, **scale)
+        return forward(self.weights, self.biases, data.inputs, reference=data.reference, **scale)
 
     def deltas(self, passes: Passes, output_gradient: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
         """Derivatives by the pre-activations of `layers`, layer to (r, n, w), from those by the output (r, n, o)."""
@@ -144,7 +147,7 @@ def evaluate(stack: Stack, data: Data, loss: str, *, layers: Sequence[int] = ())
     scratch = _Scratch(networks, data.inputs)
     for start in range(0, data.samples, CHUNK):
         aim = data.targets[:, start : start + CHUNK]
-        hidden = _activations(stack, data.inputs[:, start : start + CHUNK], scratch, slopes=bool(layers))
+        hidden = _activations(stack, _chunk(data, start), scratch, slopes=bool(layers))
         output = hidden[-1][:, : aim.shape[1]]
         total += halving_sum(loss_terms(output, aim, loss))
         correct += (output.argmax(-1) == aim.argmax(-1)).sum(1)
@@ -175,8 +178,15 @@ class _Scratch:
         return flat[:count].view(self._networks, samples, width)
 
 
-def _activations(stack: Stack, inputs: Tensor, scratch: _Scratch, *, slopes: bool) -> list[Tensor]:
+def _chunk(data: Data, start: int) -> Data:
+    """The samples of one pass."""
+    reference = None if data.reference is None else data.reference[:, start : start + CHUNK]
+    return Data(data.inputs[:, start : start + CHUNK], data.targets, reference)
+
+
+def _activations(stack: Stack, data: Data, scratch: _Scratch, *, slopes: bool) -> list[Tensor]:
     """What every layer reads, then the output; the slopes stay in `scratch`."""
+    inputs = data.inputs
     hidden = [inputs.expand(len(stack.output_scale), -1, -1)]
     for place, (weights, bias) in enumerate(zip(stack.weights, stack.biases, strict=True)):
         size = {"samples": inputs.shape[1], "width": weights.shape[1]}
@@ -189,6 +199,8 @@ def _activations(stack: Stack, inputs: Tensor, scratch: _Scratch, *, slopes: boo
             for operation in activation_operations(field.view(-1), slope, stack.activation):
                 operation()
         hidden.append(field)
+    if data.reference is not None:
+        hidden[-1] -= data.reference
     hidden[-1] *= stack.output_scale[:, None, None]
     return hidden
 

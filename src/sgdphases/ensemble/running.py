@@ -15,7 +15,8 @@ from sgdphases.ensemble import iteration
 from sgdphases.ensemble.kinds import gradient_unit
 from sgdphases.ensemble.losses import as_numbers, loss_factor
 from sgdphases.ensemble.passes import Data, Stack, evaluate, prepared
-from sgdphases.ensemble.shard import LAYER_RUNNING, Shard
+from sgdphases.ensemble.reference import Start, starting_outputs, starts
+from sgdphases.ensemble.shard import LAYER_RUNNING, WHOLE_RUNNING, Shard
 from sgdphases.ensemble.state import State
 
 Array = np.ndarray
@@ -71,6 +72,8 @@ class Running:
             **iteration.measured(shard),
         }
         self._held_out: dict[tuple[str, int], Data] = {}
+        self._references: dict[tuple[int, Start], Data] = {}
+        self._starts = starts(shard.networks)
         for part in ("test", "validation"):
             if any(word.startswith(f"{part}_") for word in shard.running):
                 self._prepare(part)
@@ -89,6 +92,8 @@ class Running:
         found = {}
         passes = {part: self._passes(state, part) for part in dict.fromkeys(key[0] for key in self._held_out)}
         for word in self.shard.running:
+            if word in WHOLE_RUNNING:
+                continue
             part, _, kind = word.partition("_")
             values = passes[part][kind] if part in passes else self._functions[word](state)
             shape = (len(self.shard), layers) if word in LAYER_RUNNING else (len(self.shard),)
@@ -169,10 +174,21 @@ class Running:
         """Loss and accuracy of every living network on one held-out set, each network by itself."""
         found = {"loss": np.full(len(self.shard), math.nan), "accuracy": np.full(len(self.shard), math.nan)}
         for row in np.flatnonzero(state.alive):
-            data = self._held_out[part, int(self.shard.networks["seed_task"][row])]
+            data = self._referred(part, int(self.shard.networks["seed_task"][row]), self._starts[row])
             evaluation = evaluate(self._stack(state, row), data, str(self.shard.networks["loss"][row]))
             found["loss"][row], found["accuracy"][row] = evaluation.loss[0], evaluation.correct[0]
         return found
+
+    def _referred(self, part: str, seed: int, start: Start) -> Data:
+        """One task's held-out set with what networks of one start subtract on it, if they do."""
+        data = self._held_out[part, seed]
+        if not self.shard.network.centered:
+            return data
+        key = (id(data.inputs), start)
+        if key not in self._references:
+            outputs = starting_outputs(self.shard, start, data.inputs[0]).to(data.inputs.dtype)
+            self._references[key] = Data(data.inputs, data.targets, outputs[None])
+        return self._references[key]
 
     def _stack(self, state: State, row: int) -> Stack:
         """All layers of one network."""
@@ -193,5 +209,5 @@ class Running:
                 for layer in range(network.layers)
             ],
             activation=network.activation,
-            output_scale=tensor(self.shard.networks["output_scale"][row]),
+            output_scale=tensor(self.shard.output_factor[row]),
         )

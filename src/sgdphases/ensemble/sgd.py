@@ -66,7 +66,7 @@ class GradientGroup(Group):
         self.has = {name: bool(first[name][0] != 0) for name in ("momentum", "weight_decay", "noise_scale")}
         self.adam = shard.update == "adam"
         self.diffusing = "weight_diffusion" in shard.running
-        self.scaled = bool(first["output_scale"][0] != 1)
+        self.scaled = bool(shard.output_factor[rows[0]] != 1)
         self.still = bool(first["learning_rate"][0] == 0) and not any(self.has.values())
         self.plain = not (any(self.has.values()) or self.adam)
         self.data, self.tasks = data, tasks
@@ -76,18 +76,23 @@ class GradientGroup(Group):
         """Allocate the layers' buffers and the constants of the networks."""
         shard, network = self.shard, self.shard.network
         columns = {name: column[self.places] for name, column in shard.networks.items()}
+        columns["output_factor"] = shard.output_factor[self.places]
         self.batches: Batches = self.data.batches(columns, self.device)
         outputs = network.widths[-1]
         self.loss_factor = loss_factor(self.loss, shard.batch_size, outputs)
         slope = gradient_factor(self.loss, shard.batch_size, outputs)
         if self.plain and not self.still:
-            factor = -columns["learning_rate"] * slope * columns["output_scale"]
+            factor = -columns["learning_rate"] * slope * columns["output_factor"]
         else:
-            factor = -slope * columns["output_scale"]
+            factor = -slope * columns["output_factor"]
         self.factor = self._constant(factor)
         self.constants = {
             name: self._constant(columns[name])
-            for name in ("learning_rate", "momentum", "weight_decay", "output_scale")
+            for name in ("learning_rate", "momentum", "weight_decay", "output_factor")
+        }
+        self.rates = {
+            layer: self._constant(columns["learning_rate"] * shard.network.step_factor(layer))
+            for layer in network.trained_layers
         }
         self.numbers = {name: float(columns[name][0]) for name in self.constants}
         self.single = self.alone and len(self.places) == 1
@@ -141,6 +146,8 @@ class GradientGroup(Group):
         self.worst.zero_()
         sums = set(self.shard.running) & EPOCH_SUMS if accumulate else set()
         self.summing = "epoch_gradient_norm" in sums
+        if "batch_loss" in self.shard.running:
+            sums.add("batch_loss")
         observed = sums - {"epoch_gradient_norm"} or self.shard.bound is not None
         slow = self.summing or self.diffusing or not self.plain
         backward = self.backward if slow else self.quick_backward
@@ -208,6 +215,7 @@ class GradientGroup(Group):
                 bias=None if bias is None else bias[:, None, :],
                 scratch=torch.empty_like(stored) if trained else None,
                 turned=turned,
+                rate=network.step_factor(number),
             )
             layers.append(layer)
             inputs = outputs.view
@@ -231,8 +239,10 @@ class GradientGroup(Group):
             if layer is not last:
                 slopes = None if layer.slopes is None else layer.slopes.flat
                 operations += activation_operations(layer.outputs.flat, slopes, self.shard.network.activation)
+        if self.batches.reference is not None:
+            operations.append(partial(last.outputs.view.sub_, self.batches.reference))
         if self.scaled:
-            operations.append(partial(last.outputs.view.mul_, self.constants["output_scale"]))
+            operations.append(partial(last.outputs.view.mul_, self.constants["output_factor"]))
         return operations
 
     def _backward(self, *, quick: bool) -> list[Operation]:
@@ -257,18 +267,20 @@ class GradientGroup(Group):
         if self.shard.batch_size == 1:  # a product of rank one is exact; fused with the sum it rounds differently
             operations = [
                 partial(torch.bmm, layer.left, layer.right, out=layer.scratch),
+                *_stretched(layer.scratch, layer.rate),
                 partial(layer.stored.add_, layer.scratch),
             ]
         else:
-            operations = [partial(layer.stored.baddbmm_, layer.left, layer.right)]
+            operations = [partial(layer.stored.baddbmm_, layer.left, layer.right, alpha=layer.rate)]
         if layer.bias is not None:
             push = torch.empty_like(layer.bias)
             operations.append(partial(torch.bmm, self.ones, layer.deltas.view, out=push))
+            operations += _stretched(push, layer.rate)
             operations.append(partial(layer.bias.add_, push))
         return operations
 
     def _observe(self, sums: set[str]) -> None:
-        """Add the batch loss and the right answers to the running sums, and keep the worst loss."""
+        """Add the batch loss and the right answers to the running sums, keep it by itself, and keep the worst."""
         output, targets = self.layers[-1].outputs.view, self.batches.targets
         terms = loss_terms(output, targets, self.loss)
         if self.smaller:
@@ -278,8 +290,12 @@ class GradientGroup(Group):
         if "epoch_train_accuracy" in sums:
             hits = (output.argmax(-1) == targets.argmax(-1)).double()
             self.tensors["hits"].add_(hits * self.last_batch[..., 0] if self.smaller else hits)
+        if "batch_loss" in sums or self.shard.bound is not None:
+            loss = halving_sum(terms).mul_(self.loss_factor)
+        if "batch_loss" in sums:
+            self.tensors["batch_loss"][:, self.step] = loss
         if self.shard.bound is not None:
-            torch.maximum(self.worst, halving_sum(terms).mul_(self.loss_factor), out=self.worst)
+            torch.maximum(self.worst, loss, out=self.worst)
 
     def _work(self, layer: Layer) -> None:
         """Add <W, push>, from W h and the deltas: the sum over samples of delta (W h)^T has that trace.
@@ -328,10 +344,10 @@ class GradientGroup(Group):
             velocity = self.tensors[f"velocity_{layer.number}"]
             velocity.mul_(self.constants["momentum"]).add_(push)
             self._diffuse(layer, velocity)
-            torch.mul(velocity, self.constants["learning_rate"], out=push)
+            torch.mul(velocity, self.rates[layer.number], out=push)
         else:
             self._diffuse(layer, push)
-            push.mul_(self.constants["learning_rate"])
+            push.mul_(self.rates[layer.number])
         layer.stored.add_(push)
 
     def _move_single(self, layer: Layer) -> None:
@@ -347,7 +363,7 @@ class GradientGroup(Group):
         if self.noise is not None:
             velocity.sub_(self.noise.at(layer.number, self.step))
         self._diffuse(layer, velocity)
-        layer.stored.add_(velocity, alpha=self.numbers["learning_rate"])
+        layer.stored.add_(velocity, alpha=self.numbers["learning_rate"] * layer.rate)
 
     def _adapt(self, push: torch.Tensor, velocity: torch.Tensor, square: torch.Tensor) -> None:
         """Turn `push`, minus a gradient, into Adam's step, moving both moments on."""
@@ -376,4 +392,9 @@ class GradientGroup(Group):
             velocity = self.tensors[f"bias_velocity_{layer.number}"][:, None, :]
             velocity.mul_(self.constants["momentum"]).add_(push)
             push = velocity
-        layer.bias.add_(push * self.constants["learning_rate"])
+        layer.bias.add_(push * self.rates[layer.number])
+
+
+def _stretched(push: torch.Tensor, rate: float) -> list[Operation]:
+    """What multiplies a push by a layer's rate, if there is anything to do."""
+    return [] if rate == 1 else [partial(push.mul_, push.new_full((), rate))]

@@ -4,6 +4,7 @@ A shard says everything training depends on, and nothing else: its JSON text is 
 Networks are rows of equally long columns; no column says where a network stands, so that no result can depend on it.
 """
 
+import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -16,13 +17,14 @@ SAMPLERS = ("fixed_order", "reshuffle", "with_replacement", "one_pass")
 UPDATES = ("sgd", "adam", "contrastive_divergence", "iteration")
 GRADIENT_UPDATES = ("sgd", "adam")  # those that descend a loss
 KINDS = ("mlp",)
-PARAMETRISATIONS = ("standard",)
+PARAMETRISATIONS = ("standard", "mean_field")
 INITS = ("gaussian", "glorot_uniform")
 LAST_BATCHES = ("drop", "keep")
 GRADIENT_RUNNING = (
     "epoch_train_loss",
     "epoch_train_accuracy",
     "epoch_gradient_norm",
+    "batch_loss",
     "weight_work",
     "weight_diffusion",
     "coupling",
@@ -42,6 +44,7 @@ RUNNING_OF = {
 }  # what each update rule measures itself
 RUNNING = (*GRADIENT_RUNNING, *ITERATION_RUNNING)
 LAYER_RUNNING = ("weight_work", "weight_diffusion", "coupling", "mean_coupling")  # one value a trained layer
+WHOLE_RUNNING = ("batch_loss",)  # one value an update: said once, not at each record
 DTYPES = ("float32", "float64")
 
 NUMBER_COLUMNS = {
@@ -54,6 +57,9 @@ NUMBER_COLUMNS = {
     "noise_scale": 0.0,
     "samples": 0.0,
     "label_noise": 0.0,
+    "richness": 1.0,
+    "depth": 0.0,
+    "width": 0.0,
 }
 SEED_COLUMNS = ("seed_task", "seed_weights", "seed_order", "seed_noise")
 
@@ -70,7 +76,11 @@ class Network:
         init: Per layer, how its weights start: gaussian (variance init_scale^2 / fan-in) or glorot_uniform, which no
             init_scale changes; all gaussian if not given.
         kind: Family of the network.
-        parametrisation: How scales depend on the widths.
+        parametrisation: How scales depend on the widths. standard: a Gaussian weight starts with variance
+            init_scale^2 / fan-in and moves by the learning rate times its gradient. mean_field (arXiv 2410.04642):
+            weights are `unit` times parameters theta that start with variance init_scale^2, the read-out's unit is
+            1 / fan-in, and theta moves by the hidden width times the learning rate times its gradient.
+        centered: Whether the output of the network as it starts is subtracted from its output.
     """
 
     widths: tuple[int, ...]
@@ -80,6 +90,7 @@ class Network:
     init: tuple[str, ...] = ()
     kind: str = "mlp"
     parametrisation: str = "standard"
+    centered: bool = False
 
     def __post_init__(self) -> None:
         depth = len(self.widths) - 1
@@ -97,6 +108,10 @@ class Network:
         _known("kind", self.kind, KINDS)
         _known("activation", self.activation, ACTIVATIONS)
         _known("parametrisation", self.parametrisation, PARAMETRISATIONS)
+        if (self.centered or self.parametrisation == "mean_field") and not all(self.trained):
+            raise ValueError("a centered or mean_field network trains all its layers")
+        if self.parametrisation == "mean_field" and set(self.init) != {"gaussian"}:
+            raise ValueError("mean_field starts all layers from Gaussians")
 
     @property
     def layers(self) -> int:
@@ -111,6 +126,37 @@ class Network:
     def shape(self, layer: int) -> tuple[int, int]:
         """Shape (out, in) of the weights of one layer."""
         return self.widths[layer + 1], self.widths[layer]
+
+    def unit(self, layer: int) -> float:
+        """The c in W = c theta, weights and bias of a layer alike; 1 where weights themselves are the parameters."""
+        if self.parametrisation == "standard":
+            return 1.0
+        fan_in = self.widths[layer]
+        return 1 / fan_in if layer == self.layers - 1 else 1 / math.sqrt(fan_in)
+
+    @property
+    def rate_factor(self) -> float:
+        """N, by which the learning rate is multiplied: the hidden width under mean_field (1 without one), else 1."""
+        return float(self.widths[1]) if self.parametrisation == "mean_field" and self.layers > 1 else 1.0
+
+    def step_factor(self, layer: int) -> float:
+        """Step of W per learning rate and gradient by W: N c^2, since theta steps by N times the learning rate."""
+        return self.rate_factor * self.unit(layer) ** 2
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How the edges of the stable range of learning rates are searched for, see `ensemble.search`.
+
+    Attributes:
+        above: Decades over the first guess at which the search begins.
+        below: Decades under the first network that has learned at which it ends.
+        refine: Largest width of a bracket in decades; None for what the lattice gives.
+    """
+
+    above: float
+    below: float
+    refine: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +177,7 @@ class Shard:
         dtype: Floating-point type of the weights.
         bound: Batch loss past which a network counts as diverged; None for no bound.
         running: Words of the running observables that training computes itself.
+        search: How learning rates are searched through; None where every network is trained.
     """
 
     dataset: dict[str, Any]
@@ -146,6 +193,7 @@ class Shard:
     running: tuple[str, ...] = field(default=())
     last_batch: str = "drop"
     weight_steps: tuple[int, ...] = ()
+    search: SearchSettings | None = None
 
     def __post_init__(self) -> None:
         _known("update", self.update, UPDATES)
@@ -166,6 +214,23 @@ class Shard:
             raise ValueError(f"weight_steps must be among the record_steps, with 0 and {self.steps}")
         for word in set(self.networks["loss"].tolist()):
             _known("loss", word, LOSSES)
+        if self.search is not None and not {"test_loss", "batch_loss"} <= set(self.running):
+            raise ValueError("a search needs test_loss and batch_loss in running")
+        if self.network.parametrisation == "mean_field":
+            self._check_mean_field()
+
+    def _check_mean_field(self) -> None:
+        """Refuse what is not defined on the parameters theta."""
+        if self.update != "sgd" or set(self.running) & set(HEAVY_BALL_RUNNING):
+            raise ValueError(f"mean_field networks are trained by sgd, without {' and '.join(HEAVY_BALL_RUNNING)}")
+        for name in ("weight_decay", "noise_scale", "coupling_ratio"):
+            if np.any(self.networks[name] != 0):
+                raise ValueError(f"mean_field networks have no {name}")
+
+    @property
+    def output_factor(self) -> np.ndarray:
+        """What the output is multiplied by, output_scale over richness, (networks,)."""
+        return self.networks["output_scale"] / self.networks["richness"]
 
     def __len__(self) -> int:
         return len(self.networks["replica"])
@@ -193,6 +258,7 @@ class Shard:
             value["record_steps"] = tuple(int(step) for step in value["record_steps"])
             value["running"] = tuple(value.get("running", ()))
             value["weight_steps"] = tuple(int(step) for step in value.get("weight_steps", ()))
+            value["search"] = SearchSettings(**value["search"]) if value.get("search") else None
             return cls(network=network, networks=networks, **value)
         except KeyError as error:
             raise ValueError(f"shard without {error.args[0]!r}") from error
@@ -211,6 +277,8 @@ class Shard:
         }
         if self.network.parametrisation != "standard":
             network["parametrisation"] = self.network.parametrisation
+        if self.network.centered:
+            network["centered"] = True
         return {
             "dataset": self.dataset,
             "network": network,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sgdphases.ensemble.networks import initial_weights
+from sgdphases.ensemble.networks import initial_weights, scaled_weights
 from sgdphases.ensemble.shard import Shard
 
 ALIVE = -1
@@ -22,8 +22,9 @@ class State:
         step: Number of updates done.
         arrays: weights_<l> and bias_<l> of the trained layers, velocity_<l> and bias_velocity_<l> where a network has
             momentum, square_<l> and bias_square_<l> for Adam, terms, hits and gradient_<l> (sums over the current
-            epoch, float64), work_<l> and squares_<l> (sums over all steps) where running observables are asked for,
-            persistent for contrastive divergence; each (networks, ...).
+            epoch, float64), batch_loss (one value an update, NaN for those to come), work_<l> and squares_<l> (sums
+            over all steps) where running observables are asked for, persistent for contrastive divergence;
+            each (networks, ...).
         diverged_at: The update that would have made a network diverge, or -1, (networks,).
     """
 
@@ -58,8 +59,17 @@ def initial_state(shard: Shard) -> State:
             arrays[f"{moment}_{layer}"] = np.zeros((count, out, fan_in), shard.dtype)
             if network.bias[layer]:
                 arrays[f"bias_{moment}_{layer}"] = np.zeros((count, out), shard.dtype)
+    arrays |= _sums(shard)
+    return State(0, arrays, np.full(count, ALIVE, dtype=np.int64))
+
+
+def _sums(shard: Shard) -> dict[str, np.ndarray]:
+    """What running observables gather, before the first update."""
+    count, network = len(shard), shard.network
+    arrays: dict[str, np.ndarray] = {}
+    for layer in network.trained_layers:
         if "epoch_gradient_norm" in shard.running:
-            arrays[f"gradient_{layer}"] = np.zeros((count, out, fan_in))
+            arrays[f"gradient_{layer}"] = np.zeros((count, *network.shape(layer)))
         if "weight_work" in shard.running:
             arrays[f"work_{layer}"] = np.zeros((count, 1))
         if "weight_diffusion" in shard.running:
@@ -68,7 +78,9 @@ def initial_state(shard: Shard) -> State:
         arrays["terms"] = np.zeros((count, shard.batch_size, network.widths[-1]))
     if "epoch_train_accuracy" in shard.running:
         arrays["hits"] = np.zeros((count, shard.batch_size))
-    return State(0, arrays, np.full(count, ALIVE, dtype=np.int64))
+    if "batch_loss" in shard.running:
+        arrays["batch_loss"] = np.full((count, shard.steps), np.nan, np.float32)
+    return arrays
 
 
 def check_state(state: State, shard: Shard, expected: Mapping[str, np.ndarray]) -> None:
@@ -97,8 +109,5 @@ def _scaled_weights(shard: Shard, layer: int) -> np.ndarray:
     for row, (seed, scale, ratio) in enumerate(zip(*columns, strict=True)):
         if seed not in known:
             known[seed] = initial_weights(shard.network, seed, layer)
-        if shard.network.init[layer] == "gaussian":
-            weights[row] = scale * known[seed] + scale * ratio / known[seed].shape[1]
-        else:
-            weights[row] = known[seed]
+        weights[row] = scaled_weights(known[seed], shard.network.init[layer], scale, ratio)
     return weights

@@ -167,6 +167,7 @@ _RUNNING = {
     "test_loss": ("test loss", r"L_\mathrm{test}"),
     "test_accuracy": ("test accuracy", "a"),
     "validation_loss": ("validation loss", r"L_\mathrm{val}"),
+    "batch_loss": ("loss of the batch before the update", r"L_B"),
     "validation_accuracy": ("validation accuracy", r"a_\mathrm{val}"),
     "asymptotic_distance": ("asymptotic distance of perturbed orbits", r"d_\infty"),
     "lyapunov": ("largest Lyapunov exponent", r"\lambda_\mathrm{max}"),

@@ -6,6 +6,7 @@ Letters in shapes: r network, n sample, o output, m mode.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +16,7 @@ from sgdphases.datasets.task import Task
 from sgdphases.ensemble.losses import as_numbers
 from sgdphases.ensemble.networks import Passes
 from sgdphases.ensemble.passes import Data, Evaluation, Stack, evaluate, output_gradient, prepared
+from sgdphases.ensemble.reference import START, Start, starting_outputs, starts
 from sgdphases.ensemble.shard import Shard
 from sgdphases.observables.controls import CONTROLS, controlled
 from sgdphases.observables.drift import LevelDynamics, level_dynamics
@@ -147,13 +149,26 @@ class Part:
         outputs = self.shard.network.widths[-1]
         # Class numbers become rows only once per set, not once per network.
         rows = {id(targets): as_numbers(targets, outputs) for _, targets in sets}
-        return prepared(
+        data = prepared(
             _stacked([inputs for inputs, _ in sets]),
             _stacked([rows[id(targets)] for _, targets in sets]),
             dtype=dtype,
             leading=[torch.as_tensor(self.frozen[layer]) for layer in range(self.first)],
             activation=self.shard.network.activation,
         )
+        return self._referred(data) if self.shard.network.centered else data
+
+    def _referred(self, data: Data) -> Data:
+        """The data set with what each network subtracts on it: its output at the start."""
+        found: dict[tuple[Start, int], torch.Tensor] = {}
+        keys = []
+        for row, start in enumerate(starts({name: self.column(name) for name in START})):
+            place = row if len(data.inputs) > 1 else 0
+            keys.append((start, place))
+            if keys[-1] not in found:
+                found[keys[-1]] = starting_outputs(self.shard, start, data.inputs[place]).to(data.inputs.dtype)
+        alike = len(found) == 1
+        return replace(data, reference=torch.stack([found[key] for key in (keys[:1] if alike else keys)]))
 
 
 class Snapshot:
@@ -197,7 +212,7 @@ class Snapshot:
     @cached_property
     def passes(self) -> Passes:
         """Forward pass of the first test samples, float64, padding included."""
-        return self._stack(torch.float64).forward(self.part.feature_data.inputs)
+        return self._stack(torch.float64).forward(self.part.feature_data)
 
     @cached_property
     def features(self) -> Array:
@@ -323,7 +338,7 @@ class Snapshot:
             weights=[matrix.expand(networks, -1, -1) for matrix in weights],
             biases=[torch.as_tensor(self.biases[n]).to(dtype) if n in self.biases else None for n in layers],
             activation=self.shard.network.activation,
-            output_scale=torch.as_tensor(self.column("output_scale")).to(dtype),
+            output_scale=torch.as_tensor(self.shard.output_factor[self.part.networks]).to(dtype),
         )
 
 

@@ -12,11 +12,11 @@ from threadpoolctl import threadpool_limits
 from sgdphases.config import read_card
 from sgdphases.datasets.loading import load_tasks
 from sgdphases.datasets.task import Task
-from sgdphases.ensemble.shard import GRADIENT_UPDATES, Shard
+from sgdphases.ensemble.shard import GRADIENT_UPDATES, WHOLE_RUNNING, Shard
+from sgdphases.ensemble.status import constant_loss
 from sgdphases.observables.controls import CONTROLS
 from sgdphases.observables.measurement import Measurement
 from sgdphases.observables.registry import Observable, running_attributes, selected
-from sgdphases.observables.signal import constant_loss
 from sgdphases.observables.snapshot import FEATURE_SAMPLES
 from sgdphases.quantities import HYPERPARAMETERS
 from sgdphases.steps.command import begin, events
@@ -94,7 +94,12 @@ def _labelled(
         if len(layers) == 1 and "layer" in axes:
             axes, values = tuple(axis for axis in axes if axis != "layer"), values.squeeze(axis=2)
         variables[observable.name] = (("network", "step", *axes), values, observable.attributes)
+    for name in WHOLE_RUNNING:
+        if name in shard.running:
+            variables[name] = (("network", "update"), records.whole(name), running_attributes(name))
     for name in shard.running:
+        if name in WHOLE_RUNNING:
+            continue
         values = np.moveaxis(records.scalar(name), 0, 1)
         axes = ("layer",)[: values.ndim - 2]
         if axes and len(layers) == 1:

@@ -64,6 +64,7 @@ def layout(card: Card) -> cube.Layout:
         replicas=list(range(ensemble.replicas)),
         times=ensemble.times,
         clock=ensemble.clock,
+        layers=len(ensemble.network.widths) - 1,
     )
 
 

@@ -99,6 +99,7 @@ class Job:
     def run(self) -> None:
         """Train, write the records file, and remove the checkpoints that it makes needless."""
         from sgdphases.datasets.loading import load_tasks  # noqa: PLC0415 - after the threads are set
+        from sgdphases.ensemble.shard import WHOLE_RUNNING  # noqa: PLC0415
         from sgdphases.ensemble.trainer import train  # noqa: PLC0415
         from sgdphases.storage.records import write_records  # noqa: PLC0415
 
@@ -124,7 +125,10 @@ class Job:
                 on_checkpoint=self._checkpoint,
                 on_progress=self._progress,
             )
-        write_records(self.arguments.records, shard.to_dict(), self.checkpoints.records(), final.diverged_at)
+        whole = {name: (("network", "update"), final.arrays[name]) for name in WHOLE_RUNNING if name in shard.running}
+        write_records(
+            self.arguments.records, shard.to_dict(), self.checkpoints.records(), final.diverged_at, whole=whole
+        )
         self.checkpoints.remove()
         log.info("%d of %d networks diverged; records in %s", (~final.alive).sum(), len(shard), self.arguments.records)
 

@@ -9,13 +9,16 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.files import writing
-from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, attributes
+from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, RATE_AXES, SIZE_AXES, attributes, derived_rates
 
 NO_VALUE = -1
 """What an integer flag holds where nothing could be measured (NaN's place)."""
 
-NUMBERED = ("layer", "mode", "control", "image", "iteration")
+NUMBERED = ("layer", "mode", "control", "image", "iteration", "update", "probe", "output")
 """Dimensions of single variables."""
+
+OPTIONAL = (*DATA_AXES, *SIZE_AXES, "richness")
+"""Hyperparameters that a cube only names where some network has them."""
 
 NAMES = ("layer_name", "rank", "control_name")
 """Coordinates that say more about them."""
@@ -30,6 +33,7 @@ class Layout:
         points: Typed hyperparameters of every combination, row-major over `axes`.
         replicas: Replica numbers.
         times: Recorded times, in the card's clock.
+        layers: Layers of the card's network, where a point says no depth.
         clock: What they count: `step`, or `flow_time`, which is another step for every learning rate and momentum.
     """
 
@@ -38,6 +42,7 @@ class Layout:
     replicas: list[int]
     times: list[float]
     clock: str = "step"
+    layers: int = 1
     _places: dict[tuple[Any, ...], int] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -266,18 +271,24 @@ def _coordinates(layout: Layout, many: list[str], shape: tuple[int, ...]) -> dic
     }
     if "point" in many:
         coordinates["point"] = ("point", np.arange(len(layout.points)), attributes("point"))
-    neutral = {name for name in DATA_AXES if all(p[name] == QUANTITIES[name].neutral for p in layout.points)}
+    neutral = {name for name in OPTIONAL if all(p[name] == QUANTITIES[name].neutral for p in layout.points)}
     columns = {name: [p[name] for p in layout.points] for name in HYPERPARAMETERS if name not in neutral}
     if any(p["weight_decay"] for p in layout.points):
         columns["l2_strength"] = [p["weight_decay"] / 2 for p in layout.points]
     columns["temperature"] = [p["learning_rate"] / p["batch_size"] for p in layout.points]
+    if any(p["richness"] != 1 for p in layout.points):
+        rates = [derived_rates(p, layout.layers) for p in layout.points]
+        columns |= {name: [rate[name] for rate in rates] for name in RATE_AXES}
     columns["inverse_init_scale"] = [1 / p["init_scale"] if p["init_scale"] else np.inf for p in layout.points]
     for name, column in columns.items():
+        if name in many:  # as the card has it: what is derived from it would bring round-off
+            coordinates[name] = (name, np.array(layout.axes[name]), attributes(name))
+            continue
         grid = np.array(column).reshape(shape)
         dims = []
         for axis, dim in reversed(list(enumerate(many))):
             start = np.take(grid, [0], axis=axis)
-            if dim != name and (grid == start).all():
+            if (grid == start).all():
                 grid = np.take(grid, 0, axis=axis)
             else:
                 dims.insert(0, dim)

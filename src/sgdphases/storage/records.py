@@ -3,7 +3,8 @@
 Dimensions `record`, `weight_record` (those records that hold weights), `network`, `layer` (the trained ones), and per
 trained layer `out_<l>` and `in_<l>`. Variables `step` (record), `weight_step` (weight_record), `weights_<l>`
 (weight_record, network, out, in), `bias_<l>` (weight_record, network, out), running observables (record, network) or
-(record, network, layer), and `diverged_at` (network), -1 for alive. Attributes: `shard`, its JSON text, and `complete`.
+(record, network, layer), `diverged_at` (network), -1 for alive, and what training says once of each network, such as
+`batch_loss` (network, update). Attributes: `shard`, its JSON text, and `complete`.
 All data carry Fletcher-32 sums, so damage is seen when it is read.
 """
 
@@ -31,6 +32,7 @@ MEANINGS = {
     "test_accuracy": ("accuracy over the test set", "1"),
     "validation_loss": ("loss over the validation set", "1"),
     "validation_accuracy": ("accuracy over the validation set", "1"),
+    "batch_loss": ("loss of the batch that an update sees, before the update", "1"),
     "asymptotic_distance": ("mean distance of two orbits over the last fifth of the iterations", "1"),
     "lyapunov": ("largest Lyapunov exponent per iteration", "1"),
     "jacobian_norm": ("geometric mean of the Jacobian's Frobenius norm over sqrt(N), over the same states", "1"),
@@ -44,6 +46,7 @@ def write_records(
     shard: Mapping[str, Any],
     records: Iterable[Mapping[str, np.ndarray]],
     diverged_at: np.ndarray,
+    whole: Mapping[str, tuple[tuple[str, ...], np.ndarray]] | None = None,
 ) -> None:
     """Write a whole records file, one record at a time.
 
@@ -53,6 +56,7 @@ def write_records(
         records: Per record step, in their order: arrays by variable name, each with the networks first; those of
             weights at the shard's `weight_steps` only.
         diverged_at: The update that each network did not survive, -1 for alive, (networks,).
+        whole: What is said once of each network: name to (dimensions, the first of them "network", array).
 
     Raises:
         ValueError: If there are not as many records, or weights, as there are steps for them.
@@ -66,6 +70,8 @@ def write_records(
         _variable(file, "step", ("record",), np.int64)[:] = steps
         _variable(file, "weight_step", ("weight_record",), np.int64)[:] = weight_steps
         _variable(file, "diverged_at", ("network",), np.int64)[:] = diverged_at
+        for name, (dimensions, array) in (whole or {}).items():
+            _create_whole(file, name, dimensions, array)
         counts = Counter({"records": 0})
         for record in records:
             counts["records"] += 1
@@ -127,6 +133,10 @@ class Records:
         """A running observable at all records, (records, networks) or (records, networks, trained layers)."""
         return self._read(name, slice(None))
 
+    def whole(self, name: str) -> np.ndarray:
+        """What is said once of each network, (networks, ...)."""
+        return self._read(name, slice(None))
+
     @property
     def scalars(self) -> tuple[str, ...]:
         """Names of the running observables in the file."""
@@ -177,6 +187,17 @@ def _create(file: netCDF4.Dataset, name: str, array: np.ndarray) -> None:
             file.createDimension(side, size)
     dimensions = ("weight_record" if weights else "record", "network", *sides)
     variable = _variable(file, name, dimensions, array.dtype, chunks=(1, *array.shape))
+    if name in MEANINGS:
+        variable.long_name, variable.units = MEANINGS[name]
+
+
+def _create_whole(file: netCDF4.Dataset, name: str, dimensions: tuple[str, ...], array: np.ndarray) -> None:
+    """Write a variable that has no records."""
+    for side, size in zip(dimensions, array.shape, strict=True):
+        if side not in file.dimensions:
+            file.createDimension(side, size)
+    variable = _variable(file, name, dimensions, array.dtype)
+    variable[:] = array
     if name in MEANINGS:
         variable.long_name, variable.units = MEANINGS[name]
 
