@@ -1,4 +1,5 @@
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,15 @@ def test_every_card_of_the_project_is_valid(path):
         ("analysis.fits", ["fractals"], "unknown fit 'fractals'"),
         ("analysis.claims", ["nobody1900"], "unknown paper 'nobody1900'"),
         ("analysis.figures", {"one": {"kind": "pie"}}, "unknown kind of figure 'pie'"),
+        (
+            "ensemble.fixed.width",
+            16,
+            "width changes the hidden layers: give widths with at least one of them and trained",
+        ),
+        ("ensemble.network.parametrisation", "mean_field", "a centered or mean_field network trains all its layers"),
+        ("ensemble.network.centered", True, "a centered or mean_field network trains all its layers"),
+        ("ensemble.fixed.rate_over_richness", 1, "set exactly two of learning_rate, batch_size, temperature"),
+        ("ensemble.fixed.richness", 0, "richness must be greater than 0"),
         ("study", "alchemy", "study: input should be 'dyson', 'chaos', 'diffusion' or 'richness'"),
     ],
 )
@@ -242,3 +252,20 @@ def test_record_steps_hold_the_first_and_the_last():
     assert steps == sorted(set(steps))
     assert steps[0] == 0
     assert steps[-1] == 1000
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"streams": {"weights": "own"}}, "network.centered needs streams: {weights: shared}"),
+        ({"running": ["batch_loss", "weight_work"]}, "mean_field is not defined with weight_work"),
+        ({"update": "adam"}, "mean_field is not defined with update adam"),
+        ({"fixed": {"loss": "mean_squared_error", "weight_decay": 0.1}}, "mean_field is not defined with weight_decay"),
+    ],
+)
+def test_what_mean_field_networks_cannot_do_is_refused(change, message):
+    values = yaml.safe_load((CARDS[0].parent / "richness_quick.yaml").read_text())
+    values["ensemble"] |= {key: value for key, value in change.items() if key != "fixed"}
+    values["ensemble"]["fixed"] = values["ensemble"]["fixed"] | change.get("fixed", {})
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Card.model_validate(values)

@@ -125,3 +125,70 @@ def test_an_axis_of_the_data_set_parts_shards_and_enters_the_data_set():
         {"name": "digits", "samples": 200},
     ]
     assert [content["networks"]["samples"] for content in contents] == [[100] * 20, [200] * 20]
+
+
+RICH = """
+title: Small rich networks
+study: richness
+paper: atanasov2024richness
+ensemble:
+  dataset: {name: gaussian_mixture, samples: 640}
+  network: {widths: [64, 32, 10], activation: relu, parametrisation: mean_field, centered: true}
+  sampler: one_pass
+  dtype: float32
+  double_below: 0.01
+  steps: 10
+  records: {}
+  replicas: 2
+  running: [batch_loss, test_loss]
+  streams: {weights: shared}
+  fixed: {loss: mean_squared_error, batch_size: 64}
+  grid:
+    richness: [1.0e-3, 1, 100]
+    %s
+analysis: {}
+"""
+
+
+def rich(axes):
+    return Card.model_validate(yaml.safe_load(RICH % axes))
+
+
+def test_depth_and_width_size_the_networks():
+    found = {}
+    for part in parts(rich("learning_rate: [1]\n    depth: [0, 2, 4]\n    width: [0, 8]")):
+        network = shard_content(rich("learning_rate: [1]"), part)["network"]
+        found[part.points[0]["depth"], part.points[0]["width"]] = network["widths"]
+        assert len(network["bias"]) == len(network["trained"]) == len(network["init"]) == len(network["widths"]) - 1
+    assert found == {
+        (0, 0): [64, 32, 10],
+        (0, 8): [64, 8, 10],
+        (2, 0): [64, 32, 10],
+        (2, 8): [64, 8, 10],
+        (4, 0): [64, 32, 32, 32, 10],
+        (4, 8): [64, 8, 8, 8, 10],
+    }
+
+
+def test_small_richness_is_trained_in_double():
+    card = rich("learning_rate: [1, 2]")
+    types = {shard_content(card, part)["dtype"]: [p["richness"] for p in part.points] for part in parts(card)}
+    assert types == {"float64": [1e-3, 1e-3], "float32": [1, 1, 100, 100]}
+
+
+@pytest.mark.parametrize(("depth", "layers"), [(2, 2), (4, 4), (0, 2)])
+def test_rates_in_units_of_richness_stand_for_learning_rates(depth, layers):
+    units = {
+        "rate_over_richness": lambda richness: richness,
+        "reduced_learning_rate": lambda richness: richness ** (2 / layers),
+        "scaled_learning_rate": lambda richness: min(richness**2, richness ** (2 / layers)),
+    }
+    for axis, unit in units.items():
+        for point in points(rich(f"{axis}: [0.5, 4]\n    depth: [{depth}]").ensemble):
+            scaled = point["learning_rate"] / unit(point["richness"])
+            assert min(abs(scaled - 0.5), abs(scaled - 4)) < 1e-12
+
+
+def test_a_richness_of_one_changes_no_digest():
+    plain = {part.name for part in parts(card_with())}
+    assert {part.name for part in parts(card_with(fixed={**QUICK["ensemble"]["fixed"], "richness": 1}))} == plain

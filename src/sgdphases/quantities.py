@@ -88,6 +88,13 @@ _ROWS = (
     Quantity("temperature", "temperature", r"T=\eta/B", scale="log", minimum=0.0),
     Quantity("rate_over_richness", "learning rate over richness", r"\eta/\gamma", scale="log", minimum=0.0),
     Quantity("reduced_learning_rate", "reduced learning rate", r"\eta\gamma^{-2/L}", scale="log", minimum=0.0),
+    Quantity(
+        "scaled_learning_rate",
+        "scaled learning rate",
+        r"\eta/\min(\gamma^2,\gamma^{2/L})",
+        scale="log",
+        minimum=0.0,
+    ),
     Quantity("init_scale", "initial scale", r"\sigma_W", scale="log", minimum=0.0, default=1.0),
     Quantity("coupling_ratio", "initial mean over disorder", "J_0/J", neutral=0.0, default=0.0),
     Quantity("momentum", "momentum", r"\beta", minimum=0.0, maximum=1.0, neutral=0.0, default=0.0),
@@ -126,6 +133,8 @@ _ROWS = (
     Quantity("update", "update", "t", type=int, minimum=0),
     Quantity("probe", "probe", "n", type=int, minimum=0),
     Quantity("output", "output", "o", type=int, minimum=0),
+    Quantity("criterion", "criterion", "c", scale="category", type=int, minimum=0),
+    Quantity("side", "side of an edge", "s", scale="category", type=int, minimum=0),
     Quantity("point", "point", "p", scale="category", type=int, minimum=0),
 )
 
@@ -148,13 +157,13 @@ HYPERPARAMETERS = (
     "loss",
 )
 """What one point sets. In a card `temperature` may stand in for one of learning_rate and batch_size, and
-`rate_over_richness` or `reduced_learning_rate` for learning_rate."""
+one of `RATE_AXES` for learning_rate."""
 
 DATA_AXES = ("samples", "label_noise")
 """Hyperparameters that are parameters of the data set."""
 
-RATE_AXES = ("rate_over_richness", "reduced_learning_rate")
-"""What a card may say in place of learning_rate: learning_rate / richness, and learning_rate * richness^(-2 / L)."""
+RATE_AXES = ("rate_over_richness", "reduced_learning_rate", "scaled_learning_rate")
+"""What a card may say in place of learning_rate: that in units of a power of the richness (`rate_units`)."""
 
 SIZE_AXES = ("depth", "width")
 """Hyperparameters that change the widths that a card gives."""
@@ -175,6 +184,25 @@ def deviations(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in typed.items() if value != QUANTITIES[name].neutral}
 
 
+def rate_units(richness: float, layers: int) -> dict[str, float]:
+    """What the words of `RATE_AXES` count learning rates in (arXiv 2410.04642).
+
+    Args:
+        richness: Feature-learning strength.
+        layers: Number of layers L.
+
+    Returns:
+        richness (early in training only learning_rate / richness matters), richness^(2/L) (by which the homogeneity
+        of the network rescales it), and the smaller of richness^2 and richness^(2/L) (as the largest stable one goes).
+    """
+    homogeneous = richness ** (2 / layers)
+    return {
+        "rate_over_richness": richness,
+        "reduced_learning_rate": homogeneous,
+        "scaled_learning_rate": min(richness**2, homogeneous),
+    }
+
+
 def derived_rates(point: dict[str, Any], layers: int) -> dict[str, float]:
     """What a card may say in place of a learning rate.
 
@@ -183,11 +211,8 @@ def derived_rates(point: dict[str, Any], layers: int) -> dict[str, float]:
         layers: Layers of the card's network, where the point says no depth.
 
     Returns:
-        temperature, rate_over_richness and reduced_learning_rate.
+        temperature and the words of `RATE_AXES`.
     """
-    rate, richness, layers = point["learning_rate"], point["richness"], point["depth"] or layers
-    return {
-        "temperature": rate / point["batch_size"],
-        "rate_over_richness": rate / richness,
-        "reduced_learning_rate": rate * richness ** (-2 / layers),
-    }
+    rate = point["learning_rate"]
+    units = rate_units(point["richness"], point["depth"] or layers)
+    return {"temperature": rate / point["batch_size"], **{name: rate / unit for name, unit in units.items()}}

@@ -7,7 +7,7 @@ from typing import Any
 
 from sgdphases.config import Card, ConfigError, Ensemble
 from sgdphases.provenance import STREAMS, canonical, digest, seed
-from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, derived_rates, deviations
+from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, derived_rates, deviations, rate_units
 
 FORMAT = 1
 """Raised when the way from a card to seeds and columns changes: what was trained before then has another digest."""
@@ -179,6 +179,7 @@ def shard_content(card: Card, part: Part) -> dict[str, Any]:
         "weight_steps": part.weight_steps,
         "bound": ensemble.bound,
         "running": ensemble.running,
+        **({} if ensemble.search is None else {"search": ensemble.search.model_dump()}),
         "networks": columns,
     }
 
@@ -191,11 +192,9 @@ def _complete(point: dict[str, Any], layers: int) -> dict[str, Any]:
     """Add defaults, and the learning_rate or batch_size that another word stands in for."""
     point = dict(point)
     richness = point.get("richness", QUANTITIES["richness"].default)
-    if "rate_over_richness" in point:
-        point["learning_rate"] = point.pop("rate_over_richness") * richness
-    elif "reduced_learning_rate" in point:
-        exponent = 2 / (point.get("depth") or layers)
-        point["learning_rate"] = point.pop("reduced_learning_rate") * richness**exponent
+    for axis, unit in rate_units(richness, point.get("depth") or layers).items():
+        if axis in point:
+            point["learning_rate"] = point.pop(axis) * unit
     temperature = point.pop("temperature", None)
     if temperature is not None and "learning_rate" not in point:
         point["learning_rate"] = temperature * point["batch_size"]

@@ -177,6 +177,18 @@ def test_the_law_in_momentum_is_fitted_up_to_nine_tenths():
     assert float(found["growth_constant_deviation_all"]) == pytest.approx(1.1 / np.sqrt(5))
 
 
+def test_the_paper_s_own_range_of_effective_rates_is_fitted_by_itself():
+    def fast(point):
+        return 11 * (1.1 if point["learning_rate"] / (1 - point["momentum"]) > 0.1 * (1 + 1e-9) else 1.0)
+
+    grid = {"learning_rate": [0.005, 0.01, 0.02, 0.05], "momentum": [0.0, 0.5, 0.8, 0.9]}
+    found = growth_exponents(chaos_cube(line(fast, scatter=0), grid=grid, times=WINDOW))
+    for name in ("learning_rate", "momentum"):
+        assert float(found[f"{name}_exponent_slow"]) == pytest.approx(1, abs=1e-9)
+        assert float(found[f"{name}_exponent"]) > 1.01
+    assert (int(found["points_slow"]), int(found["points"])) == (13, 16)
+
+
 def test_a_star_of_points_serves_as_well_and_other_hyperparameters_stay_out():
     star = [{"learning_rate": rate} for rate in (0.01, 0.02, 0.04)] + [{"batch_size": size} for size in (16, 64)]
     star += [{"weight_decay": 1e-4}, {"init_scale": 0.8}]

@@ -122,7 +122,9 @@ def _edge_epoch() -> Statement:
     )
 
 
-def _exponent(name: str, source: str, quantity: str, variable: str, spans: dict[str, tuple[float, ...]]) -> Claim:
+def _exponent(
+    source: str, quantity: str, variable: str, spans: dict[str, tuple[float, ...]], *, name: str = "", suffix: str = ""
+) -> Claim:
     return Claim(
         name=name,
         source=source,
@@ -130,21 +132,22 @@ def _exponent(name: str, source: str, quantity: str, variable: str, spans: dict[
         expected=1.0,
         tolerance=Tolerance("absolute", 0.02),
         needs=on_fashion(spans=spans, least_flow_time=WINDOW, fits=("growth_exponents",)),
-        measure=fitted("growth_exponents", f"{variable}_exponent"),
+        measure=fitted("growth_exponents", f"{variable}_exponent{suffix}"),
     )
 
 
 def _exponents() -> list[Statement]:
     """Claims 4 to 6: Figures 3b to 3d."""
     quantity = "exponent of the growth in an epoch in"
-    rate, momentum, size = (
-        _exponent(name, f"{PAPER}, Fig. 3{panel}", words, variable, {variable: values})
-        for name, panel, words, variable, values in (
-            ("chaos-04", "b", f"{quantity} the learning rate", "learning_rate", RATES),
-            ("", "c", "momentum up to 0.9", "momentum", MOMENTA),
-            ("chaos-06", "d", f"{quantity} 1/(batch size)", "batch_size", SIZES),
-        )
-    )
+    within = "where learning_rate / (1 - momentum) is at most 0.1, as in the paper's sweeps"
+    rates, momenta, sizes = {"learning_rate": RATES}, {"momentum": MOMENTA}, {"batch_size": SIZES}
+    rate = [
+        _exponent(f"{PAPER}, Fig. 3b", "over the whole grid", "learning_rate", rates),
+        _exponent(f"{PAPER}, Fig. 3b", within, "learning_rate", rates, suffix="_slow"),
+    ]
+    momentum = _exponent(f"{PAPER}, Fig. 3c", "momentum up to 0.9", "momentum", momenta)
+    slow = _exponent(f"{PAPER}, Fig. 3c", within, "momentum", momenta, suffix="_slow")
+    size = _exponent(f"{PAPER}, Fig. 3d", f"{quantity} 1/(batch size)", "batch_size", sizes, name="chaos-06")
     strongest = BASE | {"learning_rate": 0.01, "momentum": 0.95}
     exponent, constant = (
         fitted("growth_exponents", "momentum_exponent_all"),
@@ -165,7 +168,11 @@ def _exponents() -> list[Statement]:
             ("k at momentum 0.95", 12.2, 0.4, "weight_growth", constant),
         )
     ]
-    return [single(rate), listed("chaos-05", f"{quantity} 1/(1 - momentum)", [momentum, *beyond]), single(size)]
+    return [
+        listed("chaos-04", f"{quantity} the learning rate", rate),
+        listed("chaos-05", f"{quantity} 1/(1 - momentum)", [momentum, *beyond, slow]),
+        single(size),
+    ]
 
 
 def _constant() -> Statement:

@@ -33,6 +33,9 @@ EARLY = (0.1, 0.6)
 LARGEST_MOMENTUM = 0.9
 """Up to which the power law in 1/(1 - momentum) is claimed; the published slopes lie above it from 0.93 on."""
 
+LARGEST_EFFECTIVE_RATE = 0.1
+"""Largest learning_rate / (1 - momentum) of the sweeps that Figure 3 of the paper reports the exponents from."""
+
 LAWS = {"learning_rate": r"\eta", "momentum": r"1/(1-\beta)", "batch_size": "1/B"}
 
 
@@ -214,9 +217,10 @@ def growth_exponents(cube: xr.Dataset) -> xr.Dataset:
 
     Returns:
         `learning_rate_exponent`, `momentum_exponent`, `batch_size_exponent` with `_error`, `_low`, `_high`, from points
-        with momentum ≤ 0.9, and the same with the suffix `_all` from all of them; NaN where the points do not tell
+        with momentum ≤ 0.9, and the same with the suffix `_all` from all of them and `_slow` from those up to the
+        paper's own largest effective rate, η / (1 - momentum) ≤ 0.1; NaN where the points do not tell
         (one value only, or two that always change together). `growth_constant_mean`, `growth_constant_median` and
-        `growth_constant_deviation` over the points, `points`, `largest_relative_residual`, also with `_all`.
+        `growth_constant_deviation` over the points, `points`, `largest_relative_residual`, also with these suffixes.
 
     Raises:
         ValueError: If the cube has no `coupling`.
@@ -225,10 +229,12 @@ def growth_exponents(cube: xr.Dataset) -> xr.Dataset:
     lines = window_lines(squared_coupling(cube, grid), grid, growth_window(cube, grid))
     plain = grid.on_points(cube["weight_decay"]) == 0
     momentum = grid.on_points(cube["momentum"])
+    effective = grid.on_points(cube["learning_rate"]) / (1 - momentum)
+    usual, slow = momentum <= LARGEST_MOMENTUM * (1 + 1e-12), effective <= LARGEST_EFFECTIVE_RATE * (1 + 1e-9)
     found: dict[str, tuple] = {}
     reasons = _reasons(grid, lines)
-    for suffix, most in (("", LARGEST_MOMENTUM), ("_all", 1.0)):
-        group = alike(cube, grid, tuple(LAWS), plain & (momentum <= most * (1 + 1e-12)))
+    for suffix, chosen in {"": usual, "_all": np.ones_like(usual), "_slow": usual & slow}.items():
+        group = alike(cube, grid, tuple(LAWS), plain & chosen)
         used = group & np.isfinite(lines.slope).any(axis=0)
         found |= _exponents(cube, grid, lines.slope, used, suffix)
         reasons += [
