@@ -78,6 +78,32 @@ def test_shuffled_labels_keep_the_sizes_of_classes(task, share):
     assert task.clean_targets is None
 
 
+def test_standardised_digits_have_mean_0_and_deviation_1(task):
+    found = digits(ALL | {"standardised": True}, seed=0)
+    assert found.inputs.dtype == np.float32
+    assert found.inputs.mean(dtype=np.float64) == pytest.approx(0, abs=2e-4)
+    assert found.inputs.std(dtype=np.float64) == pytest.approx(1, abs=2e-4)
+    # Test and validation images take the training images' moments.
+    slope, shift = np.polyfit(task.test_inputs.ravel(), found.test_inputs.ravel(), 1)
+    assert (1 / slope, -shift / slope) == pytest.approx((0.3762, 0.3051), rel=1e-5)
+    split = digits(ALL | {"standardised": True, "validation": 200}, seed=3)
+    plain = digits(ALL | {"validation": 200}, seed=3)
+    np.testing.assert_allclose(split.validation_inputs, (plain.validation_inputs - 0.3051) / 0.3762, atol=1e-5)
+    off = digits(ALL | {"standardised": False}, seed=0)
+    np.testing.assert_array_equal(off.inputs, task.inputs)
+    np.testing.assert_array_equal(off.test_inputs, task.test_inputs)
+
+
+def test_centred_digits_and_their_shuffled_labels():
+    noisy = digits(ALL | {"targets": "centred", "label_noise": 0.3}, seed=5)
+    labels = digits(ALL | {"label_noise": 0.3}, seed=5)
+    for word in ("targets", "clean_targets", "test_targets"):
+        rows = getattr(noisy, word)
+        assert rows.dtype == np.float32
+        np.testing.assert_array_equal(rows.argmax(axis=1), getattr(labels, word))
+        np.testing.assert_allclose(np.unique(rows), [-0.1, 0.9], rtol=1e-6)
+
+
 @given(st.lists(st.integers(0, 4), max_size=40))
 def test_occurrence_counts(labels):
     expected = [labels[:index].count(label) for index, label in enumerate(labels)]
@@ -116,6 +142,9 @@ def test_fashion_mnist_is_scaled_and_flat(small_fashion, tmp_path):
         assert inputs.dtype == targets.dtype == np.float32
         np.testing.assert_array_equal(inputs, pixels.astype(np.float32) / np.float32(255))
         np.testing.assert_array_equal(targets, labels[:, None] == np.arange(10))
+    standard = fashion_mnist(ALL | {"standardised": True}, seed=0, directory=tmp_path)
+    np.testing.assert_allclose(standard.inputs, (task.inputs - 0.2860) / 0.3530, atol=1e-6)
+    np.testing.assert_allclose(standard.test_inputs, (task.test_inputs - 0.2860) / 0.3530, atol=1e-6)
 
 
 def test_fashion_mnist_that_is_not_there_says_how_to_get_it(tmp_path):

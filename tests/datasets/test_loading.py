@@ -117,6 +117,14 @@ def test_genuine_fashion_mnist(genuine):
 
 
 @pytest.mark.mirror
+def test_genuine_fashion_mnist_standardised(genuine):
+    task = fashion(genuine[1], standardised=True)
+    assert task.inputs.mean(dtype=np.float64) == pytest.approx(0, abs=2e-4)
+    assert task.inputs.std(dtype=np.float64) == pytest.approx(1, abs=2e-4)
+    assert task.test_inputs.mean(dtype=np.float64) == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.mirror
 def test_genuine_fashion_mnist_subsets(genuine):
     full = fashion(genuine[1])
     fixed = fashion(genuine[1], samples=1000)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sgdphases.datasets.synthetic import (
     answers,
+    are_classes,
     encode,
     gaussian_mixture,
     layer_matrix,
@@ -174,6 +175,57 @@ def test_one_hot_rows():
     assert rows.dtype == np.float32
     np.testing.assert_array_equal(rows, [[0, 0, 1], [1, 0, 0]])
     assert encode(labels, 3, "classes", np.float32).dtype == np.int64
+
+
+@given(st.integers(2, 12), st.sampled_from([np.float32, np.float64]), st.integers(0, 99))
+def test_centred_rows_sum_to_zero(classes, dtype, seed):
+    labels = np.random.default_rng(seed).integers(classes, size=30)
+    rows = encode(labels, classes, "centred", dtype)
+    assert rows.dtype == dtype
+    np.testing.assert_allclose(rows, encode(labels, classes, "one_hot", np.float64) - 1 / classes, atol=1e-7)
+    np.testing.assert_allclose(rows.sum(axis=1), 0, atol=1e-6)
+    np.testing.assert_array_equal(rows.argmax(axis=1), labels)
+
+
+@pytest.mark.parametrize("targets", ["one_hot", "classes", "centred"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_classes_are_known_in_every_form(targets, dtype):
+    labels = np.array([2, 0, 1, 1])
+    assert are_classes(encode(labels, 3, targets, dtype))
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        np.array([[0.0], [1.0]]),  # one output
+        np.array([[1.0, 0.0], [1.0, 1.0]]),
+        np.array([[0.5, -0.5], [0.4, -0.4]]),
+        np.array([[1.0, 0.0], [0.5, -0.5]]),  # each row by itself would do
+        np.array([[np.nan, 0.0], [0.0, 1.0]]),
+    ],
+)
+def test_other_rows_are_no_classes(targets):
+    assert not are_classes(targets)
+
+
+def test_centred_mixture_is_the_one_hot_one_less_its_share():
+    centred, whole = (gaussian_mixture(MIXTURE | {"targets": form}, seed=7) for form in ("centred", "one_hot"))
+    np.testing.assert_array_equal(centred.inputs, whole.inputs)
+    np.testing.assert_allclose(centred.targets, whole.targets - 1 / 3, rtol=1e-15)
+    np.testing.assert_allclose(centred.test_targets, whole.test_targets - 1 / 3, rtol=1e-15)
+
+
+def test_mixture_of_one_pass_is_fresh_throughout():
+    """Steps times batch size draws, each of its own, and a test set that shares none: what online training needs."""
+    parameters = {"targets": "one_hot", "classes": 10, "clusters": 2, "dim": 64, "separation": 0.5, "samples": 400 * 64}
+    task = gaussian_mixture(parameters, seed=1)
+    assert task.inputs.shape == (25_600, 64)
+    assert 2000 <= len(task.test_inputs) <= 5000
+    draws = np.vstack([task.inputs, task.test_inputs])
+    assert len(np.unique(draws[:, 0])) == len(draws)
+    # No two inputs are nearer than independent noise makes them: 64 differences of variance 8/5 each.
+    nearest = np.linalg.norm(draws[:300, None] - draws[None, -300:], axis=-1)
+    assert nearest.min() > 4
 
 
 def test_published_inputs_do_not_depend_on_who_asked_before():

@@ -13,6 +13,10 @@ from sgdphases.datasets.task import Task
 
 CLASSES = 10
 
+# Mean and standard deviation of all grey levels of the training set, as divided by 16 or 255.
+_DIGITS_MOMENTS = (0.3051, 0.3762)
+_FASHION_MOMENTS = (0.2860, 0.3530)
+
 
 def digits(parameters: Mapping[str, Any], *, seed: int) -> Task:
     """The 1797 handwritten digits of scikit-learn, 8x8 = 64 grey levels 0..16 divided by 16.
@@ -20,7 +24,7 @@ def digits(parameters: Mapping[str, Any], *, seed: int) -> Task:
     The split is fixed: every fifth image of each class, in the order of the file, is a test image.
 
     Args:
-        parameters: `targets`, `samples`, `subset`, `validation`, `label_noise`.
+        parameters: `targets`, `samples`, `subset`, `validation`, `label_noise`, `standardised`.
         seed: Task seed; used by a seeded subset, a validation set and label noise only.
 
     Returns:
@@ -31,14 +35,15 @@ def digits(parameters: Mapping[str, Any], *, seed: int) -> Task:
     images, labels = load_digits(return_X_y=True)
     images = (images / 16).astype(np.float32)
     test = occurrence(labels) % 5 == 4
-    return _images_task((images[~test], labels[~test]), (images[test], labels[test]), parameters, seed)
+    parts = ((images[~test], labels[~test]), (images[test], labels[test]))
+    return _images_task(*parts, parameters, seed, _DIGITS_MOMENTS)
 
 
 def fashion_mnist(parameters: Mapping[str, Any], *, seed: int, directory: Path) -> Task:
     """Fashion-MNIST as torchvision reads it, 28x28 = 784 grey levels 0..255 divided by 255.
 
     Args:
-        parameters: `targets`, `samples`, `subset`, `validation`, `label_noise`.
+        parameters: `targets`, `samples`, `subset`, `validation`, `label_noise`, `standardised`.
         seed: Task seed; used by a seeded subset, a validation set and label noise only.
         directory: The folder that `prepare.make_ready` filled.
 
@@ -61,7 +66,7 @@ def fashion_mnist(parameters: Mapping[str, Any], *, seed: int, directory: Path) 
                 f"--manifest {directory / 'fashion_mnist.json'}"
             ) from error
         parts.append((part.data.numpy().reshape(len(part), -1), part.targets.numpy()))
-    return _images_task(*parts, parameters, seed)
+    return _images_task(*parts, parameters, seed, _FASHION_MOMENTS)
 
 
 def occurrence(labels: np.ndarray) -> np.ndarray:
@@ -131,15 +136,17 @@ def _images_task(
     test: tuple[np.ndarray, np.ndarray],
     parameters: Mapping[str, Any],
     seed: int,
+    moments: tuple[float, float],
 ) -> Task:
-    """Choose the training images and bring all to float32 in [0, 1] (bytes are divided by 255)."""
+    """Choose the training images and bring all to float32 in [0, 1] (bytes are divided by 255), or standardise them."""
     # First the validation images are taken away, then `samples` are chosen from the rest, then labels are shuffled.
     images, labels = train
     held = _held_out(len(labels), parameters.get("validation"), seed)
     rest = np.flatnonzero(~held)
     chosen = rest[stratified(labels[rest], parameters["samples"], seed if parameters["subset"] == "seeded" else None)]
     parts = [(images[chosen], labels[chosen]), test, (images[held], labels[held])]
-    arrays = [array for part in parts for array in _numbers(*part, parameters["targets"])]
+    moments = moments if parameters.get("standardised") else None
+    arrays = [array for part in parts for array in _numbers(*part, parameters["targets"], moments)]
     task = Task(*arrays[:4], **_validation(*arrays[4:]))
     if parameters.get("label_noise") is None:
         return task
@@ -158,9 +165,13 @@ def _held_out(images: int, validation: int | None, seed: int) -> np.ndarray:
     return held
 
 
-def _numbers(images: np.ndarray, labels: np.ndarray, targets: str) -> tuple[np.ndarray, np.ndarray]:
-    scale = np.float32(255 if images.dtype == np.uint8 else 1)
-    return images.astype(np.float32) / scale, encode(labels, CLASSES, targets, np.float32)
+def _numbers(
+    images: np.ndarray, labels: np.ndarray, targets: str, moments: tuple[float, float] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    inputs = images.astype(np.float32) / np.float32(255 if images.dtype == np.uint8 else 1)
+    if moments is not None:
+        inputs = (inputs - np.float32(moments[0])) / np.float32(moments[1])
+    return inputs, encode(labels, CLASSES, targets, np.float32)
 
 
 def _validation(inputs: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:

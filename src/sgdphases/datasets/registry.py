@@ -48,7 +48,11 @@ class Entry:
 
 
 _SAMPLES = "number of training samples"
-_TARGETS = Parameter(Literal["one_hot", "classes"], "one_hot", "rows of zeros and a one, or class numbers")
+_TARGETS = Parameter(
+    Literal["one_hot", "classes", "centred"],
+    "one_hot",
+    "rows of zeros and a one, class numbers, or such rows less 1/classes, which sum to 0",
+)
 _FIXED_IMAGES = {
     "targets": _TARGETS,
     "samples": Parameter(int | None, None, "how many training images, classes in equal shares; all if not given"),
@@ -57,6 +61,7 @@ _FIXED_IMAGES = {
         int | None, None, "how many training images are held out, drawn by the seed; none if not given"
     ),
     "label_noise": Parameter(float | None, None, "share of training labels that are shuffled among themselves"),
+    "standardised": Parameter(bool, False, "grey levels less the training set's mean, over its standard deviation"),
 }
 
 # Data sets to come (tiny_imagenet, imagenette, a user's own imagenet folder) take a row here, their files a function

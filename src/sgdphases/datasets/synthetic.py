@@ -193,11 +193,30 @@ def encode(labels: np.ndarray, classes: int, targets: str, dtype: type[np.floati
     Args:
         labels: Array (samples,) of class numbers.
         classes: Number of classes.
-        targets: `one_hot` or `classes`.
-        dtype: Type of one-hot rows.
+        targets: `one_hot`, `classes` or `centred`.
+        dtype: Type of rows.
 
     Returns:
-        Array (samples, classes) of zeros and ones, or (samples,) int64.
+        Array (samples, classes) of zeros and ones, less 1/classes if centred, or (samples,) int64.
     """
     labels = np.asarray(labels, dtype=np.int64)
-    return labels if targets == "classes" else np.eye(classes, dtype=dtype)[labels]
+    if targets == "classes":
+        return labels
+    rows = np.eye(classes, dtype=dtype)
+    return (rows - rows.dtype.type(1 / classes) if targets == "centred" else rows)[labels]
+
+
+def are_classes(targets: np.ndarray) -> bool:
+    """Whether targets are classes in one of the forms of `encode`, so that there is an accuracy.
+
+    Args:
+        targets: (samples,), or (samples, outputs).
+
+    Returns:
+        True for class numbers, and for rows of more than one output that `encode` could have made.
+    """
+    if targets.ndim == 1:
+        return True
+    classes, labels = targets.shape[1], targets.argmax(axis=1)
+    forms = (encode(labels, classes, form, targets.dtype.type) for form in ("one_hot", "centred"))
+    return classes > 1 and any(np.array_equal(targets, form) for form in forms)

@@ -99,12 +99,15 @@ class GradientGroup(Group):
         self.layers = self._layers()
         self.last_batch = self._last_batch()
         self.ones = torch.ones((len(self.places), 1, shard.batch_size), dtype=self._dtype, device=self.device)
+        self.square = torch.empty((len(self.places), 1, 1), dtype=self._dtype, device=self.device)
         self.worst = torch.zeros(len(self.places), dtype=torch.float64, device=self.device)
         self.noise = SymmetricNoise(shard, self.places, self.device) if self.has["noise_scale"] else None
         self.forward = self._forward()
         output = self.layers[-1].outputs.view
+        squares = [self._keep_squares] if "batch_loss" in shard.running and self.loss != "cross_entropy" else []
         self.residual: list[Operation] = [
             partial(residual_in_place, output, self.batches.targets, self.loss),
+            *squares,
             partial(output.mul_, self.factor),
         ]
         self.backward, self.quick_backward = self._backward(quick=False), self._backward(quick=True)
@@ -146,7 +149,7 @@ class GradientGroup(Group):
         self.worst.zero_()
         sums = set(self.shard.running) & EPOCH_SUMS if accumulate else set()
         self.summing = "epoch_gradient_norm" in sums
-        if "batch_loss" in self.shard.running:
+        if "batch_loss" in self.shard.running and self.loss == "cross_entropy":
             sums.add("batch_loss")
         observed = sums - {"epoch_gradient_norm"} or self.shard.bound is not None
         slow = self.summing or self.diffusing or not self.plain
@@ -296,6 +299,18 @@ class GradientGroup(Group):
             self.tensors["batch_loss"][:, self.step] = loss
         if self.shard.bound is not None:
             torch.maximum(self.worst, loss, out=self.worst)
+
+    def _keep_squares(self) -> None:
+        """Keep the batch loss where it is a sum of squares of what `residual_in_place` has left.
+
+        A product of one row with one column for each network, so that no sum depends on the neighbours.
+        """
+        error = self.layers[-1].outputs.view
+        if self.smaller:
+            error = error * self.last_batch.sqrt()
+        rows = error.shape[0]
+        torch.bmm(error.view(rows, 1, -1), error.view(rows, -1, 1), out=self.square)
+        torch.mul(self.square[:, 0, 0], self.loss_factor, out=self.tensors["batch_loss"][:, self.step])
 
     def _work(self, layer: Layer) -> None:
         """Add <W, push>, from W h and the deltas: the sum over samples of delta (W h)^T has that trace.
