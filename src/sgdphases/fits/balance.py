@@ -8,15 +8,15 @@ c = η/(1 - momentum), moves by c times the push -grad L - weight_decay W, so th
 with `weight_work` the sum of -c <W, grad L> and `weight_diffusion` that of c² (||v'||² - momentum² ||v||²), v' being
 the velocity after the step. Gradient flow has no diffusion. SGD has, and it is not small: in stiff directions the noise
 drives the weights up and down a slope that drives them back, and that negative work cancels their diffusion. So
-neither part alone scales with flow time, and their sum does. The decay is the integral of a piecewise cubic through the
-recorded R. What is left over is the lag of W behind U, momentum η/(1 - momentum)² of flow time, and rounding.
+neither part alone scales with flow time, and their sum does. What is left over is the lag of W behind U, momentum
+η/(1 - momentum)² of flow time, how the gain is spread between records, and rounding.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from scipy.interpolate import PchipInterpolator
+from scipy.special import exprel
 
 from sgdphases.fits.arrays import Floats
 from sgdphases.fits.curves import REACHED, finished, growth_window, mean_over, over_replicas, squared_coupling
@@ -117,21 +117,34 @@ def _terms(cube: xr.Dataset, grid: Grid) -> Terms:
     diffusion = np.full_like(square, np.nan)
     if "weight_diffusion" in cube:
         diffusion = np.where(alive, grid.curves(hidden(cube["weight_diffusion"])) / side, np.nan)
-    rate = 2 * grid.on_points(cube["weight_decay"])
-    decay = rate[:, None] * np.stack([_integral(t, square[:, point]) for point, t in enumerate(grid.flow_time)], axis=1)
-    predicted = work - decay + (diffusion if "weight_diffusion" in cube else 0.0)
-    courses = (square - square[..., :1], predicted, work, diffusion, decay)
+    gain = work + (diffusion if "weight_diffusion" in cube else 0.0)
+    predicted = _decaying(gain, square[..., 0], grid.flow_time, 2 * grid.on_points(cube["weight_decay"]))
+    courses = (square - square[..., :1], predicted, work, diffusion, gain - predicted)
     return Terms(square, dict(zip(COURSES, courses, strict=True)))
 
 
-def _integral(time: Floats, values: Floats) -> Floats:
-    """Integral from the start to each record, (replicas, times); NaN where a record is missing."""
-    whole = np.isfinite(values).all(axis=-1)
-    found = np.full(values.shape, np.nan)
-    if whole.any() and time.size > 1:
-        curve = PchipInterpolator(time, values[whole], axis=-1).antiderivative()
-        found[whole] = curve(time) - curve(time[:1])
-    return found
+def _decaying(gain: Floats, start: Floats, time: Floats, rate: Floats) -> Floats:
+    """Growth of R by dR = d(gain) - rate R ds, the gain even between records.
+
+    The decay acts on the predicted R, so that an error made between two records, as in the first ones, where R may
+    change much, decays as it would in the network; summed over measured values of R it would stay for ever.
+
+    Args:
+        gain: What R has gained since the start, (replicas, points, times).
+        start: R at the first record, (replicas, points).
+        time: Flow time, (points, times).
+        rate: 4 times the L2 strength, (points,).
+
+    Returns:
+        R less its start, (replicas, points, times).
+    """
+    exponents = rate[:, None] * np.diff(time, axis=-1)
+    kept, share = np.exp(-exponents), exprel(-exponents)
+    found = np.empty_like(gain)
+    found[..., 0] = start + 0 * gain[..., 0]
+    for place, gained in enumerate(np.moveaxis(np.diff(gain, axis=-1), -1, 0)):
+        found[..., place + 1] = found[..., place] * kept[:, place] + gained * share[:, place]
+    return found - start[..., None]
 
 
 def _rates(grid: Grid, course: Floats) -> Floats:
