@@ -4,6 +4,8 @@ A card has two parts: `ensemble` says what is trained (hours), `analysis` what i
 (seconds). Every key is known here; anything else is refused with the file, the key and what is allowed.
 """
 
+import itertools
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -109,6 +111,14 @@ class Streams(Strict):
     noise: Literal["shared", "own"] = "own"
 
 
+class Search(Strict):
+    """How the edges of the stable range of learning rates are searched for, in decades: see `ensemble.search`."""
+
+    above: Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
+    below: Annotated[float, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)]
+    refine: Annotated[float, BeforeValidator(number), Field(ge=1e-4)] | None = None
+
+
 class Ensemble(Strict):
     """What is trained: a grid (or a list of points) of networks on a data set, each with replicas."""
 
@@ -128,6 +138,7 @@ class Ensemble(Strict):
     points: list[dict[str, Any]] = []
     job_axes: list[str] = []
     streams: Streams = Streams()
+    search: Search | None = None
     running: list[str] = []
     bound: Annotated[float, Field(gt=0)] | None = None
     threads: Annotated[Whole, Field(ge=1)] = 1
@@ -199,6 +210,9 @@ class Ensemble(Strict):
         validated = [word for word in self.running if word.startswith("validation_")]
         if validated and "validation" not in self.dataset:
             raise ValueError(f"running: {', '.join(validated)} needs dataset.validation, the images to hold out")
+        losses = {self.fixed.get("loss"), *self.grid.get("loss", ()), *(point.get("loss") for point in self.points)}
+        if "cross_entropy" in losses and self.dataset.get("targets") == "centred":
+            raise ValueError("loss cross_entropy needs targets that are shares of classes; dataset.targets is centred")
         if self.update == "iteration":
             self._check_iteration()
         elif self.dataset["name"] == "none":
@@ -244,6 +258,8 @@ class Ensemble(Strict):
     def _one_clock(self) -> "Ensemble":
         if (self.steps is None) == (self.flow_time is None):
             raise ValueError("give one of steps and flow_time (learning rate times steps over 1 - momentum)")
+        if self.flow_time is not None and self.update == "adam":
+            raise ValueError("flow_time: update adam follows no gradient flow; give steps")
         if self.flow_time is not None and (self.records.log or (self.records.weights and self.records.weights.log)):
             raise ValueError("records.log counts steps; with flow_time give even, every or at")
         for times in (self.records, self.records.weights):
@@ -267,6 +283,35 @@ class Ensemble(Strict):
         if 0 in sizes and len(sizes) > 1:
             raise ValueError("samples: some networks are given a number and some all there are; give each its number")
         return self
+
+    @model_validator(mode="after")
+    def _searchable(self) -> "Ensemble":
+        if self.search is None:
+            return self
+        if len(self.grid.get("learning_rate", ())) < 2:
+            raise ValueError("search: the grid needs an axis learning_rate, the values to search through")
+        if self.clock != "step":
+            raise ValueError("search: learning rates are compared after equally many steps; give steps")
+        if "learning_rate" in self.job_axes:
+            raise ValueError("search: learning_rate is what one job searches through, and no job axis")
+        missing = [word for word in ("test_loss", "batch_loss") if word not in self.running]
+        if missing:
+            raise ValueError(f"search: it decides by test_loss and batch_loss; {' and '.join(missing)} must be running")
+        if self.records.weights is not None:
+            raise ValueError("search: it records no weights; leave out records.weights")
+        self._check_lattice()
+        return self
+
+    def _check_lattice(self) -> None:
+        """Refuse learning rates that a search cannot walk through."""
+        rates = sorted(self.grid["learning_rate"])
+        if rates[0] <= 0:
+            raise ValueError("search: learning_rate must be positive")
+        gaps = [math.log10(high) - math.log10(low) for low, high in itertools.pairwise(rates)]
+        if max(gaps) - min(gaps) > 0.01 * min(gaps):
+            raise ValueError("search: learning_rate must have equal steps in its logarithm")
+        if self.search.refine is not None and self.search.refine >= min(gaps):
+            raise ValueError(f"search: refine must be smaller than the step of learning_rate, {min(gaps):.3g} decades")
 
     @property
     def clock(self) -> str:
@@ -361,6 +406,8 @@ class Card(Strict):
         twice = sorted(set(self.ensemble.running) & set(self.analysis.observables))
         if twice:
             raise ValueError(f"{', '.join(twice)} stands in ensemble.running and in analysis.observables; say it once")
+        if self.ensemble.search is not None and self.analysis.observables:
+            raise ValueError("analysis.observables: a search leaves no weights; name what training measures in running")
         if not (self.ensemble.running or self.analysis.observables):
             raise ValueError("analysis.observables: nothing is measured; name at least one, or name one in running")
         if self.ensemble.update == "iteration" and self.analysis.observables:

@@ -1,6 +1,6 @@
 """What is wrong with a configuration or a card, in words that help to mend it."""
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -63,7 +63,9 @@ def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     """Known keys of the block at `location`."""
     for part in location:
         field = model.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        words = () if field is None else (field.annotation, *get_args(field.annotation))
+        blocks = [word for word in words if isinstance(word, type) and issubclass(word, BaseModel)]
+        if not blocks:
             break
-        model = field.annotation
+        model = blocks[0]
     return list(model.model_fields)

@@ -6,6 +6,7 @@ import torch
 
 from sgdphases.ensemble import groups, trainer
 from sgdphases.ensemble.groups import finite_rows
+from sgdphases.ensemble.sgd import GradientGroup
 
 RATES = [0.01, 0.02, 6.0, 0.03, 40.0, 10.0]
 
@@ -50,6 +51,7 @@ def test_nothing_depends_on_windows_and_neighbours(build, bound, window, monkeyp
     shard, tasks = diverging(build, bound=bound)
     state, records = build.train(shard, tasks)
     monkeypatch.setattr(groups, "WINDOW", window)
+    monkeypatch.setattr(groups, "FIRST_WINDOW", min(window, groups.FIRST_WINDOW))
     monkeypatch.setattr(trainer, "WINDOW", window)
     again, repeated = build.train(shard, tasks)
     assert np.array_equal(again.diverged_at, state.diverged_at)
@@ -87,3 +89,46 @@ def test_finite_rows():
     other = torch.zeros(4, 5)
     other[0, 0] = -float("inf")
     assert finite_rows([tensor, other]).tolist() == [False, False, True, False]
+
+
+def test_windows_begin_short_and_double():
+    ends = [0]
+    while ends[-1] < 1200:
+        ends.append(groups.window_end(ends[-1]))
+    assert ends == [0, 8, 16, 32, 64, 128, 256, 512, 768, 1024, 1280]
+    for step in range(1200):  # by the step itself: it does not matter where one goes on
+        assert groups.window_end(step) == min(end for end in ends if end > step)
+
+
+@pytest.mark.parametrize(
+    ("when", "most"),
+    [
+        ({}, 700),
+        ({0: 3, 3: 5}, 700 + 3 * 8),
+        ({1: 600}, 700 + 2 * 256),
+        ({1: 300, 2: 300, 5: 300}, 700 + 2 * 256),
+        ({0: 260, 2: 400, 4: 511}, 700 + 4 * 256),
+        ({row: 300 + 7 * row for row in range(6)}, 700 + 4 * 256),
+        ({1: 8, 2: 512, 4: 700}, 700 + 2 * (8 + 256 + 188)),  # in the last step of a window
+    ],
+)
+def test_looking_costs_not_much_more_than_the_window(build, when, most, monkeypatch):
+    """Networks whose weights are spoilt in one step each: known to the step, in not many more steps than there are."""
+    shard = build.shard((3, 3), 6, steps=700, sampler="reshuffle", columns={"seed_task": [1] * 6})
+    tasks = build.tasks(shard)
+    _, whole = build.train(shard, tasks)
+    plain, steps = GradientGroup.window, []
+
+    def window(self, start, stop, *, accumulate):
+        plain(self, start, stop, accumulate=accumulate)
+        steps.append(stop - start)
+        for place, row in enumerate(self.places):
+            if start < when.get(int(row), -1) <= stop:
+                self.tensors["weights_0"][place] = float("nan")
+
+    monkeypatch.setattr(GradientGroup, "window", window)
+    state, records = build.train(shard, tasks)
+    assert state.diverged_at.tolist() == [when.get(row, -1) for row in range(6)]
+    assert sum(steps) <= most
+    alive = state.alive
+    assert np.array_equal(records[-1].weights[0][alive], whole[-1].weights[0][alive])

@@ -130,6 +130,37 @@ class Checkpoints:
         return state if found == needed else None
 
 
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name to a file that is whole or not there.
+
+    Args:
+        path: Where.
+        arrays: By name.
+    """
+    with writing(path) as temporary:
+        _save(temporary, arrays)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """What `write_arrays` has written.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Arrays by name; None where there is no file, or a damaged one, which is deleted.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # damage can make the readers of zip and of numpy raise nearly anything
+        log.warning("%s is damaged and made anew: %s", path, error)
+        path.unlink()
+        return None
+
+
 def _numbers(path: Path) -> tuple[int, int]:
     """First and last record of a chunk file, from its name."""
     _, first, last = path.stem.split("-")

@@ -1,9 +1,9 @@
 """A group: some networks of a shard whose tensors lie side by side, stepped together in windows.
 
 A window is stepped without looking. If some network came out of it with weights that are not finite, or with a batch
-loss past the bound, the group goes back to where the window began and steps through it again, looking after every
-step: so a network's divergence is known to the step, costs nothing while nothing diverges, and never depends on where
-windows begin. Dead networks leave the group.
+loss past the bound, the group goes back to where the window began and steps through it again in smaller and smaller
+pieces: so a network's divergence is known to the step, costs nothing while nothing diverges, and never depends on where
+windows begin. Dead networks leave the group. Windows are short at first, where most divergences are.
 """
 
 from abc import ABC, abstractmethod
@@ -15,6 +15,7 @@ import torch
 from sgdphases.ensemble.shard import Shard
 from sgdphases.ensemble.state import State
 
+FIRST_WINDOW = 8
 WINDOW = 256
 
 
@@ -89,29 +90,49 @@ class Group(ABC):
         """
         step = state.step
         while step < stop and len(self.rows):
-            end = min(stop, step + WINDOW)
+            end = min(stop, window_end(step))
             _copy(self.tensors, self.kept)
             self.window(step, end, accumulate=accumulate)
             if not bool(self.sound().all()):
-                _copy(self.kept, self.tensors)
                 self._look(state, step, end, accumulate=accumulate)
             step = end
 
     def _look(self, state: State, start: int, stop: int, *, accumulate: bool) -> None:
-        """Go through a window step by step, and bury what diverges in it."""
-        dead = torch.zeros(len(self.places), dtype=torch.bool, device=self.device)
-        for step in range(start, stop):
-            _copy(self.tensors, self.kept)
-            self.window(step, step + 1, accumulate=accumulate)
+        """Go through a window again in smaller and smaller pieces, and bury what diverges in it.
+
+        Args:
+            state: Takes the networks that diverge.
+            start: First step of the window; the tensors stand there, and so does what is kept.
+            stop: The window's end, which some networks do not reach soundly.
+            accumulate: Whether the steps add to the running observables.
+        """
+        doomed = ~self.sound()
+        _copy(self.kept, self.tensors)
+        dead, step, late = torch.zeros_like(doomed), start, stop  # all that are not dead are sound until `step`
+        while step < stop and (left := int((doomed & ~dead).sum())):
+            end = step + max(1, (late - step) // (left + 1))
+            self.window(step, end, accumulate=accumulate)
             fresh = ~self.sound() & ~dead
+            if bool(fresh.any()) and end > step + 1:
+                late = end
+                _copy(self.kept, self.tensors)
+                continue
+            self._bury(state, end, fresh)
             dead |= fresh
-            for place in np.flatnonzero(fresh[: len(self.rows)].cpu().numpy()):
-                row = self.rows[place]
-                state.diverged_at[row] = step + 1
-                for name, tensor in self.kept.items():
-                    state.arrays[name][row] = self.unlay(name, tensor[place : place + 1])[0]
+            step, late = end, late if end < late else stop
+            _copy(self.tensors, self.kept)
+        if step < stop:
+            self.window(step, stop, accumulate=accumulate)
         self._save_alive(state)
         self.load(state)
+
+    def _bury(self, state: State, step: int, fresh: torch.Tensor) -> None:
+        """Note the networks that a step has made diverge, with their arrays from before it."""
+        for place in np.flatnonzero(fresh[: len(self.rows)].cpu().numpy()):
+            row = self.rows[place]
+            state.diverged_at[row] = step
+            for name, tensor in self.kept.items():
+                state.arrays[name][row] = self.unlay(name, tensor[place : place + 1])[0]
 
     def _save_alive(self, state: State) -> None:
         """Bring back the arrays of the networks that have not diverged."""
@@ -134,6 +155,21 @@ class Group(ABC):
     @abstractmethod
     def sound(self) -> torch.Tensor:
         """Which rows came soundly out of the last window, (rows,)."""
+
+
+def window_end(step: int) -> int:
+    """Where the window that holds a step ends: windows are short at first, since most divergences are early ones.
+
+    Args:
+        step: The step.
+
+    Returns:
+        FIRST_WINDOW, twice that and so on up to WINDOW, then the multiples of WINDOW.
+    """
+    end = FIRST_WINDOW
+    while end <= step and end < WINDOW:
+        end *= 2
+    return end if step < end else (step // WINDOW + 1) * WINDOW
 
 
 def finite_rows(tensors: Iterable[torch.Tensor]) -> torch.Tensor:

@@ -5,7 +5,7 @@ Networks are rows of equally long columns; no column says where a network stands
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -279,6 +279,7 @@ class Shard:
             network["parametrisation"] = self.network.parametrisation
         if self.network.centered:
             network["centered"] = True
+        search = {} if self.search is None else {"search": asdict(self.search)}
         return {
             "dataset": self.dataset,
             "network": network,
@@ -292,6 +293,7 @@ class Shard:
             "weight_steps": list(self.weight_steps),
             "bound": self.bound,
             "running": list(self.running),
+            **search,
             "networks": {name: column.tolist() for name, column in self.networks.items()},
         }
 

@@ -133,22 +133,3 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
     """Quotient, NaN where the denominator is zero."""
     numerator, denominator = np.broadcast_arrays(np.asarray(numerator, dtype=np.float64), denominator)
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
-
-
-def constant_loss(targets: Array, loss: str) -> float:
-    """Loss of the best answer that ignores the input: what a network that has learned must beat.
-
-    Args:
-        targets: Training targets (n, o), or class numbers (n,).
-        loss: The word of the loss.
-
-    Returns:
-        The mean loss of the best constant output; for cross-entropy the entropy of the class frequencies.
-    """
-    if loss == "cross_entropy":
-        classes = targets if targets.ndim == 1 else targets.argmax(axis=1)
-        shares = np.unique(classes, return_counts=True)[1] / len(classes)
-        return float(-(shares * np.log(shares)).sum())
-    rows = np.eye(int(targets.max()) + 1)[targets] if targets.ndim == 1 else np.asarray(targets, dtype=np.float64)
-    spread = rows.var(axis=0)
-    return float({"half_squared_error": spread.sum() / 2, "squared_error": spread.sum()}.get(loss, spread.mean()))

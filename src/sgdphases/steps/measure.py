@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 from sgdphases.config import read_card
 from sgdphases.datasets.loading import load_tasks
 from sgdphases.datasets.task import Task
+from sgdphases.ensemble import status
 from sgdphases.ensemble.shard import GRADIENT_UPDATES, WHOLE_RUNNING, Shard
-from sgdphases.ensemble.status import constant_loss
 from sgdphases.observables.controls import CONTROLS
 from sgdphases.observables.measurement import Measurement
 from sgdphases.observables.registry import Observable, running_attributes, selected
@@ -107,9 +107,10 @@ def _labelled(
         variables[name] = (("network", "step", *axes), values, running_attributes(name))
     if shard.update in GRADIENT_UPDATES:
         meta = {"long_name": "loss of the best constant answer", "units": "1", "symbol": "L_c"}
-        variables["constant_loss"] = (("network",), _constant_losses(shard, tasks), meta)
+        variables["constant_loss"] = (("network",), status.constant_losses(shard.networks, tasks), meta)
     meta = {"long_name": "step at which the network diverged, -1 if it did not", "units": "1", "symbol": "t_d"}
     variables["diverged_at"] = (("network",), np.asarray(records.diverged_at), meta)
+    variables |= _searched(records, shard) | _status(records, variables)
     columns = {name: shard.networks[name] for name in ("replica", *HYPERPARAMETERS) if name in shard.networks}
     columns["batch_size"] = np.full(len(shard), shard.batch_size)
     return cube.measured(
@@ -120,11 +121,39 @@ def _labelled(
         controls=CONTROLS,
         attrs={
             "dataset": shard.dataset["name"],
+            "update": shard.update,
             "widths": list(shard.network.widths),
             "last_batch": shard.last_batch,
             **_samples(shard, tasks),
         },
     )
+
+
+def _searched(records: "Records", shard: Shard) -> dict[str, Any]:
+    """Which networks a search has tried, and where it has found the edges of the stable range."""
+    if shard.search is None:
+        return {}
+    tried = {"long_name": "whether the search tried the network", "units": "1", "symbol": r"\chi"}
+    tried |= {"flag_values": np.array([0, 1], dtype=np.int8), "flag_meanings": "left_out tried"}
+    edge = {"long_name": "learning rates on both sides of an edge", "units": "1", "symbol": r"\eta_\mathrm{max}"}
+    return {
+        "tried": (("network",), records.whole("tried"), tried),
+        "bracket": (("network", "criterion", "side"), records.whole("bracket"), edge),
+    }
+
+
+def _status(records: "Records", variables: dict[str, Any]) -> dict[str, Any]:
+    """What has become of every network by each recorded step, where training has measured what tells it."""
+    if not {"test_loss", "batch_loss"} <= set(records.variables):
+        return {}
+    growth = status.loss_growth(variables["batch_loss"][1], records.steps)
+    losses = (variables[name][1] for name in ("test_loss", "constant_loss", "diverged_at"))
+    found = status.status(*losses, growth, records.steps)
+    if "tried" in records.variables:
+        found[records.whole("tried") == 0] = status.UNTRIED
+    meta = {"long_name": "what has become of the network", "units": "1", "symbol": "s"}
+    meta |= {"flag_values": np.array(list(status.STATUS), dtype=np.int8), "_FillValue": np.int8(status.UNTRIED)}
+    return {"status": (("network", "step"), found, meta | {"flag_meanings": " ".join(status.STATUS.values())})}
 
 
 def _samples(shard: Shard, tasks: dict[int, Task]) -> dict[str, int]:
@@ -133,13 +162,6 @@ def _samples(shard: Shard, tasks: dict[int, Task]) -> dict[str, int]:
         return {}  # the task is a kernel or nothing, not samples
     task = next(iter(tasks.values()))
     return {"samples": len(task.inputs), "feature_samples": min(len(task.test_inputs), FEATURE_SAMPLES)}
-
-
-def _constant_losses(shard: Shard, tasks: dict[int, Task]) -> np.ndarray:
-    """Loss of the best constant answer for every network, (networks,)."""
-    pairs = list(zip(shard.networks["seed_task"].tolist(), shard.networks["loss"].tolist(), strict=True))
-    values = {pair: constant_loss(tasks[pair[0]].targets, pair[1]) for pair in set(pairs)}
-    return np.array([values[pair] for pair in pairs])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from sgdphases.files import read_json
 from sgdphases.steps.command import begin, events
 
 if TYPE_CHECKING:
+    from sgdphases.ensemble.search import Outcome
     from sgdphases.ensemble.shard import Shard
     from sgdphases.ensemble.state import State
     from sgdphases.ensemble.trainer import Progress, Record
@@ -41,7 +42,8 @@ def main(argv: list[str] | None = None) -> None:
     signals = Signals()
     experiment, dataset = shard_file.resolve().parents[1].name, shard.dataset["name"]
     with signals, events(arguments.spool, experiment, "train", shard_file.stem, dataset=dataset) as spool:
-        Job(shard, arguments, spool, signals).run()
+        job = Job if shard.search is None else SearchJob
+        job(shard, arguments, spool, signals).run()
 
 
 def set_threads(threads: int) -> None:
@@ -98,33 +100,15 @@ class Job:
 
     def run(self) -> None:
         """Train, write the records file, and remove the checkpoints that it makes needless."""
-        from sgdphases.datasets.loading import load_tasks  # noqa: PLC0415 - after the threads are set
-        from sgdphases.ensemble.shard import WHOLE_RUNNING  # noqa: PLC0415
-        from sgdphases.ensemble.trainer import train  # noqa: PLC0415
+        from sgdphases.ensemble.shard import WHOLE_RUNNING  # noqa: PLC0415 - after the threads are set
         from sgdphases.storage.records import write_records  # noqa: PLC0415
 
-        shard, network = self.shard, self.shard.network
-        tasks = load_tasks(
-            shard.dataset,
-            widths=network.widths,
-            trained=network.trained,
-            activation=network.activation,
-            seeds=shard.networks["seed_task"].tolist(),
-            directory=self.arguments.data,
-        )
+        shard, tasks = self.shard, self._tasks()
         state = self.checkpoints.resume(shard.record_steps)
-        self._announce(state)
-        with Bar(shard, 0 if state is None else state.step) as self.bar:
-            final = train(
-                shard,
-                tasks,
-                device=self.arguments.device,
-                threads=self.arguments.threads,
-                state=state,
-                on_record=self._record,
-                on_checkpoint=self._checkpoint,
-                on_progress=self._progress,
-            )
+        self._announce()
+        done = 0 if state is None else state.step * len(shard)
+        with Bar(shard.steps * len(shard), done) as self.bar:
+            final = self._train(shard, tasks, state)
         whole = {name: (("network", "update"), final.arrays[name]) for name in WHOLE_RUNNING if name in shard.running}
         write_records(
             self.arguments.records, shard.to_dict(), self.checkpoints.records(), final.diverged_at, whole=whole
@@ -132,7 +116,39 @@ class Job:
         self.checkpoints.remove()
         log.info("%d of %d networks diverged; records in %s", (~final.alive).sum(), len(shard), self.arguments.records)
 
-    def _announce(self, state: "State | None") -> None:
+    def _tasks(self) -> dict[int, Any]:
+        """The task of every task seed."""
+        from sgdphases.datasets.loading import load_tasks  # noqa: PLC0415 - after the threads are set
+
+        shard, network = self.shard, self.shard.network
+        return load_tasks(
+            shard.dataset,
+            widths=network.widths,
+            trained=network.trained,
+            activation=network.activation,
+            seeds=shard.networks["seed_task"].tolist(),
+            directory=self.arguments.data,
+        )
+
+    def _train(self, shard: "Shard", tasks: dict[int, Any], state: "State | None") -> "State":
+        """Train a shard from a state on."""
+        from sgdphases.ensemble.trainer import train  # noqa: PLC0415 - after the threads are set
+
+        if state is not None:
+            log.info("going on from step %d of %d", state.step, shard.steps)
+        self.bar.begin(0 if state is None else state.step)
+        return train(
+            shard,
+            tasks,
+            device=self.arguments.device,
+            threads=self.arguments.threads,
+            state=state,
+            on_record=self._record,
+            on_checkpoint=self._checkpoint,
+            on_progress=self._progress,
+        )
+
+    def _announce(self) -> None:
         shard, arguments = self.shard, self.arguments
         self.spool.params(
             {
@@ -149,8 +165,6 @@ class Job:
         if arguments.manifest is not None:
             known = read_json(arguments.manifest)
             self.spool.dataset(shard.dataset["name"], known["digest"], known["title"])
-        if state is not None:
-            log.info("going on from step %d of %d", state.step, shard.steps)
 
     def _record(self, record: "Record") -> None:
         arrays = {f"weights_{layer}": weights for layer, weights in record.weights.items()}
@@ -164,10 +178,12 @@ class Job:
     def _checkpoint(self, state: "State") -> None:
         self.checkpoints.save(state)
         self.saved = time.monotonic()
+        self._end_if_asked(f"at step {state.step}")
+
+    def _end_if_asked(self, where: str) -> None:
+        """Leave the job if a signal asked for it; what is needed to go on must be on the disk."""
         if self.signals.received:
-            log.warning(
-                "signal %d: stopped at step %d; the same command goes on there", self.signals.received, state.step
-            )
+            log.warning("signal %d: stopped %s; the same command goes on there", self.signals.received, where)
             raise SystemExit(128 + self.signals.received)
 
     def _progress(self, progress: "Progress") -> bool:
@@ -176,24 +192,75 @@ class Job:
         return bool(self.signals.received) or late
 
 
+class SearchJob(Job):
+    """A search: rounds of the trainer, each with its checkpoints; what a finished one has left is kept in a file."""
+
+    def run(self) -> None:
+        """Search, write the records file, and remove the files of the rounds that it makes needless."""
+        from sgdphases.ensemble.checkpoint import Checkpoints  # noqa: PLC0415 - after the threads are set
+        from sgdphases.ensemble.search import Search, conduct  # noqa: PLC0415
+        from sgdphases.ensemble.status import constant_losses  # noqa: PLC0415
+        from sgdphases.storage.records import write_records  # noqa: PLC0415
+
+        shard, tasks = self.shard, self._tasks()
+        search = Search(shard, constant_losses(shard.networks, tasks))
+        self._announce()
+        with Bar(None) as self.bar:
+            conduct(search, lambda number, part: self._round(number, part, tasks))
+        known = (search.records(), search.diverged_at)
+        write_records(self.arguments.records, shard.to_dict(), *known, whole=search.said_once())
+        for file in self._folder.glob("round-*.npz"):
+            file.unlink()
+        Checkpoints(self._folder).remove()
+        tried, records = int(search.tried.sum()), self.arguments.records
+        log.info("%d of %d networks tried; records in %s", tried, len(shard), records)
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.arguments.checkpoints)
+
+    def _round(self, number: int, shard: "Shard", tasks: dict[int, Any]) -> "Outcome":
+        """What a round has left, from its file if it was finished before."""
+        from sgdphases.ensemble.checkpoint import Checkpoints, read_arrays, write_arrays  # noqa: PLC0415 - as above
+        from sgdphases.ensemble.search import Outcome  # noqa: PLC0415
+
+        self._end_if_asked(f"before round {number}")
+        file, own = self._folder / f"round-{number:04d}.npz", Checkpoints(self._folder / f"round-{number:04d}")
+        rates = shard.networks["learning_rate"]
+        arrays = read_arrays(file)
+        if arrays is not None and rates.tolist() == arrays["learning_rate"].tolist():
+            self.bar.skip(shard.steps * len(shard))
+        else:
+            self.checkpoints = own
+            final = self._train(shard, tasks, own.resume(shard.record_steps))
+            outcome = Outcome.of(own.records(), final.arrays, final.diverged_at)
+            arrays = outcome.arrays() | {"learning_rate": rates}
+            write_arrays(file, arrays)
+            alive, rate = float(final.alive.mean()), self.bar.rate
+            self.spool.metrics({"alive_share": alive, "network_steps_per_second": rate}, step=number)
+        own.remove()
+        return Outcome.from_arrays(arrays)
+
+    def _record(self, record: "Record") -> None:
+        self.checkpoints.add(record.number, record.scalars)
+
+
 class Bar:
     """A progress bar in network-steps; where nobody watches, a line at most every ten seconds.
 
     Args:
-        shard: What is trained.
-        start: Step the training begins at.
+        total: Network-steps in all; None where nobody knows.
+        done: Those that were done before.
     """
 
-    def __init__(self, shard: "Shard", start: int) -> None:
+    def __init__(self, total: int | None, done: int = 0) -> None:
         from tqdm import tqdm  # noqa: PLC0415 - only here
 
         interval = 0.1 if sys.stderr.isatty() else REFRESH_SECONDS
-        self.networks, self.start = len(shard), start
-        self.begun = self.shown = time.monotonic()
-        self.step = start
+        self.begun, self.step, self.fresh = time.monotonic(), 0, 0
         self.bar = tqdm(
-            total=shard.steps * len(shard),
-            initial=start * len(shard),
+            total=total,
+            initial=done,
             unit="network-step",
             unit_scale=True,
             mininterval=interval,
@@ -204,12 +271,23 @@ class Bar:
     def rate(self) -> float:
         """Network-steps per second since the job began."""
         elapsed = time.monotonic() - self.begun
-        return (self.step - self.start) * self.networks / elapsed if elapsed > 0 else 0.0
+        return self.fresh / elapsed if elapsed > 0 else 0.0
+
+    def begin(self, step: int) -> None:
+        """Take note of the step at which a training begins."""
+        self.step = step
+
+    def skip(self, done: int) -> None:
+        """Take note of network-steps that were done before."""
+        self.bar.initial += done
+        self.bar.n += done
 
     def show(self, progress: "Progress") -> None:
         """Take note of how far the training is."""
         self.bar.set_postfix({"alive": f"{progress.alive / progress.networks:.0%}"}, refresh=False)
-        self.bar.update((progress.step - self.step) * self.networks)
+        done = (progress.step - self.step) * progress.networks
+        self.bar.update(done)
+        self.fresh += done
         self.step = progress.step
 
     def __enter__(self) -> "Bar":

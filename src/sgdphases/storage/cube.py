@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from sgdphases.ensemble.status import CRITERIA, SIDES
 from sgdphases.files import writing
 from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, RATE_AXES, SIZE_AXES, attributes, derived_rates
 
 NO_VALUE = -1
 """What an integer flag holds where nothing could be measured (NaN's place)."""
 
-NUMBERED = ("layer", "mode", "control", "image", "iteration", "update", "probe", "output")
+NUMBERED = ("layer", "mode", "control", "image", "iteration", "update", "probe", "output", "criterion", "side")
 """Dimensions of single variables."""
 
 OPTIONAL = (*DATA_AXES, *SIZE_AXES, "richness")
 """Hyperparameters that a cube only names where some network has them."""
 
-NAMES = ("layer_name", "rank", "control_name")
+NAMES = ("layer_name", "rank", "control_name", "criterion_name", "side_name")
 """Coordinates that say more about them."""
 
 
@@ -115,6 +116,9 @@ def measured(
             coordinates[name] = (name, np.arange(sizes[0]))
     if "control" in coordinates:
         coordinates["control_name"] = ("control", list(controls), {"long_name": "what was done to the weights"})
+    if "criterion" in coordinates:
+        coordinates["criterion_name"] = ("criterion", list(CRITERIA), {"long_name": "what ends the stable range"})
+        coordinates["side_name"] = ("side", list(SIDES), {"long_name": "side of an edge"})
     return xr.Dataset(data, coords=coordinates, attrs=dict(attrs))
 
 
@@ -307,8 +311,10 @@ def _timed(cube: xr.Dataset, layout: Layout) -> xr.Dataset:
         samples = cube.coords["samples"] if "samples" in cube.coords else cube.attrs["samples"]
         clocks["epoch"] = _epochs(cube, samples)
         clocks["epoch_time"] = clocks["flow_time"] / samples
+    if cube.attrs.get("update") == "adam":  # its momentum is beta_1, and its steps follow no gradient flow
+        clocks = {name: clock for name, clock in clocks.items() if name == "epoch"}
     if layout.clock == "flow_time":
-        del clocks["flow_time"]
+        clocks.pop("flow_time", None)
     return cube.assign_coords(
         {name: clock.astype(float).assign_attrs(attributes(name)) for name, clock in clocks.items()}
     )

@@ -33,6 +33,8 @@ MEANINGS = {
     "validation_loss": ("loss over the validation set", "1"),
     "validation_accuracy": ("accuracy over the validation set", "1"),
     "batch_loss": ("loss of the batch that an update sees, before the update", "1"),
+    "tried": ("1 where the search has trained the network, 0 where it has left it out", "1"),
+    "bracket": ("learning rates on both sides of a strip's edge, at its last good network", "1"),
     "asymptotic_distance": ("mean distance of two orbits over the last fifth of the iterations", "1"),
     "lyapunov": ("largest Lyapunov exponent per iteration", "1"),
     "jacobian_norm": ("geometric mean of the Jacobian's Frobenius norm over sqrt(N), over the same states", "1"),
@@ -143,6 +145,11 @@ class Records:
         return tuple(
             name for name, variable in self._file.variables.items() if variable.dimensions[:2] == ("record", "network")
         )
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of all that is in the file."""
+        return tuple(self._file.variables)
 
     def close(self) -> None:
         """Close the file."""
