@@ -177,16 +177,20 @@ def test_the_law_in_momentum_is_fitted_up_to_nine_tenths():
     assert float(found["growth_constant_deviation_all"]) == pytest.approx(1.1 / np.sqrt(5))
 
 
-def test_the_paper_s_own_range_of_effective_rates_is_fitted_by_itself():
-    def fast(point):
-        return 11 * (1.1 if point["learning_rate"] / (1 - point["momentum"]) > 0.1 * (1 + 1e-9) else 1.0)
+def test_networks_as_cold_as_the_paper_s_are_fitted_by_themselves():
+    def heat(point):
+        return point["learning_rate"] / ((1 - point["momentum"]) * point["batch_size"])
 
-    grid = {"learning_rate": [0.005, 0.01, 0.02, 0.05], "momentum": [0.0, 0.5, 0.8, 0.9]}
-    found = growth_exponents(chaos_cube(line(fast, scatter=0), grid=grid, times=WINDOW))
-    for name in ("learning_rate", "momentum"):
-        assert float(found[f"{name}_exponent_slow"]) == pytest.approx(1, abs=1e-9)
+    def hot(point):
+        return 11 * (1.1 if heat(point) > 0.1 / 32 * (1 + 1e-9) else 1.0)
+
+    grid = {"learning_rate": [0.005, 0.01, 0.02, 0.05], "momentum": [0.0, 0.5, 0.8, 0.9], "batch_size": [16, 32]}
+    found = growth_exponents(chaos_cube(line(hot, scatter=0), grid=grid, times=WINDOW))
+    for name in ("learning_rate", "momentum", "batch_size"):
+        assert float(found[f"{name}_exponent_cold"]) == pytest.approx(1, abs=1e-9)
         assert float(found[f"{name}_exponent"]) > 1.01
-    assert (int(found["points_slow"]), int(found["points"])) == (13, 16)
+    assert float(found["growth_constant_mean_cold"]) == pytest.approx(11)
+    assert (int(found["points_cold"]), int(found["points"])) == (23, 32)
 
 
 def test_a_star_of_points_serves_as_well_and_other_hyperparameters_stay_out():

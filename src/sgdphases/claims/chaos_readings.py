@@ -240,14 +240,22 @@ def optimum_place(point: Point) -> Measure:
     return measure
 
 
-def with_median(measure: Measure) -> Measure:
-    """A mean of growth constants with their median and their deviation over networks as a remark."""
+def with_median(measure: Measure, suffix: str) -> Measure:
+    """A mean of growth constants with their median and their deviation over networks as a remark.
+
+    Args:
+        measure: The mean.
+        suffix: Which networks, as the fit growth_exponents names them.
+
+    Returns:
+        The mean, remarked.
+    """
 
     def both(cube: xr.Dataset, fits: Fits) -> Measurement:
         found, fit = measure(cube, fits), fits["growth_exponents"]
-        numbers = (float(fit[f"growth_constant_{word}"]) for word in ("median", "deviation"))
+        numbers = (float(fit[f"growth_constant_{word}{suffix}"]) for word in ("median", "deviation"))
         median, deviation = numbers
-        words = f"median {median:.2f}, deviation {deviation:.2f} over {int(fit['points'])} networks"
+        words = f"median {median:.2f}, deviation {deviation:.2f} over {int(fit[f'points{suffix}'])} networks"
         return Measurement(found.value, found.error, words)
 
     return both

@@ -33,8 +33,9 @@ EARLY = (0.1, 0.6)
 LARGEST_MOMENTUM = 0.9
 """Up to which the power law in 1/(1 - momentum) is claimed; the published slopes lie above it from 0.93 on."""
 
-LARGEST_EFFECTIVE_RATE = 0.1
-"""Largest learning_rate / (1 - momentum) of the sweeps that Figure 3 of the paper reports the exponents from."""
+COLDEST_SWEEPS = 0.1 / 32
+"""Largest learning_rate / ((1 - momentum) batch_size) of the sweeps from which Figure 3 of the paper reports exponents:
+learning rate 0.1 or momentum 0.9 at 0.01, batch size 32. Past it the noise of SGD adds to the growth."""
 
 LAWS = {"learning_rate": r"\eta", "momentum": r"1/(1-\beta)", "batch_size": "1/B"}
 
@@ -217,8 +218,8 @@ def growth_exponents(cube: xr.Dataset) -> xr.Dataset:
 
     Returns:
         `learning_rate_exponent`, `momentum_exponent`, `batch_size_exponent` with `_error`, `_low`, `_high`, from points
-        with momentum ≤ 0.9, and the same with the suffix `_all` from all of them and `_slow` from those up to the
-        paper's own largest effective rate, η / (1 - momentum) ≤ 0.1; NaN where the points do not tell
+        with momentum ≤ 0.9, and the same with the suffix `_all` from all of them and `_cold` from those as
+        cold as the paper's own sweeps, η / ((1 - momentum) B) ≤ 0.1 / 32; NaN where the points do not tell
         (one value only, or two that always change together). `growth_constant_mean`, `growth_constant_median` and
         `growth_constant_deviation` over the points, `points`, `largest_relative_residual`, also with these suffixes.
 
@@ -229,11 +230,11 @@ def growth_exponents(cube: xr.Dataset) -> xr.Dataset:
     lines = window_lines(squared_coupling(cube, grid), grid, growth_window(cube, grid))
     plain = grid.on_points(cube["weight_decay"]) == 0
     momentum = grid.on_points(cube["momentum"])
-    effective = grid.on_points(cube["learning_rate"]) / (1 - momentum)
-    usual, slow = momentum <= LARGEST_MOMENTUM * (1 + 1e-12), effective <= LARGEST_EFFECTIVE_RATE * (1 + 1e-9)
+    heat = grid.on_points(cube["learning_rate"]) / ((1 - momentum) * grid.on_points(cube["batch_size"]))
+    usual, cold = momentum <= LARGEST_MOMENTUM * (1 + 1e-12), heat <= COLDEST_SWEEPS * (1 + 1e-9)
     found: dict[str, tuple] = {}
     reasons = _reasons(grid, lines)
-    for suffix, chosen in {"": usual, "_all": np.ones_like(usual), "_slow": usual & slow}.items():
+    for suffix, chosen in {"": usual, "_all": np.ones_like(usual), "_cold": usual & cold}.items():
         group = alike(cube, grid, tuple(LAWS), plain & chosen)
         used = group & np.isfinite(lines.slope).any(axis=0)
         found |= _exponents(cube, grid, lines.slope, used, suffix)
