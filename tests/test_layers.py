@@ -28,7 +28,8 @@ FLOORS = (
     ("storage",),
     ("fits", "claims"),
     ("figures",),
-    ("provenance", "config", "tracking"),
+    ("provenance", "training", "tracking"),
+    ("config",),
     ("shards",),
     ("project",),
     ("steps",),
@@ -39,6 +40,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HOMES = {
     "torch": ("ensemble", "datasets", "observables", "steps"),
     "torchvision": ("datasets",),
+    "curvlinops": ("observables",),
     "xarray": ("storage", "fits", "claims", "figures", "steps"),
     "seaborn": ("figures",),
     "matplotlib": ("figures",),

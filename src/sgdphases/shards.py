@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sgdphases.config import Card, ConfigError, Ensemble
+from sgdphases.config import Card
+from sgdphases.faults import ConfigError
 from sgdphases.provenance import STREAMS, canonical, digest, seed
 from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, derived_rates, deviations, rate_units
+from sgdphases.training import Ensemble
 
 FORMAT = 1
 """Raised when the way from a card to seeds and columns changes: what was trained before then has another digest."""

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sgdphases.datasets.task import Task
 from sgdphases.ensemble.shard import Shard
+from sgdphases.observables.snapshot import Part, Snapshot
 
 WIDTHS = [3, 6, 5, 2]
 
@@ -90,6 +92,7 @@ COLUMNS = (
     "weight_decay",
     "init_scale",
     "output_scale",
+    "richness",
     "noise_scale",
     "loss",
     "seed_task",
@@ -117,9 +120,57 @@ def _weights(shard: Shard, seed: int = 5) -> dict[int, np.ndarray]:
     }
 
 
+def _outputs(snapshot: Snapshot, row: int, flat: torch.Tensor, inputs: np.ndarray, task: Task) -> torch.Tensor:
+    """Output of one network whose trained weights and biases, over their unit, lie one after another in `flat`."""
+    network, at, hidden = snapshot.shard.network, 0, torch.as_tensor(inputs)
+    bend = {"tanh": torch.tanh, "relu": torch.relu, "erf": torch.erf, "linear": lambda z: z}[network.activation]
+
+    def taken(count: int) -> torch.Tensor:
+        nonlocal at
+        at += count
+        return flat[at - count : at]
+
+    for layer in range(network.layers):
+        out, fan_in = network.shape(layer)
+        if network.trained[layer]:
+            weights = network.unit(layer) * taken(out * fan_in).reshape(out, fan_in)
+        else:
+            weights = torch.as_tensor(task.frozen[layer])
+        hidden = hidden @ weights.T
+        if network.trained[layer] and network.bias[layer]:
+            hidden = hidden + network.unit(layer) * taken(out)
+        if layer < network.layers - 1:
+            hidden = bend(hidden)
+    assert at == len(flat)
+    return hidden * float(snapshot.shard.output_factor[row])
+
+
+def _parameters(snapshot: Snapshot, row: int) -> torch.Tensor:
+    """The trained weights and biases over their unit, one after another."""
+    network, parts = snapshot.shard.network, []
+    for layer, matrix in snapshot.weights.items():
+        parts.append(matrix[row].ravel() / network.unit(layer))
+        if network.bias[layer]:
+            parts.append(snapshot.biases[layer][row] / network.unit(layer))
+    return torch.as_tensor(np.concatenate(parts))
+
+
+def _snapshot(*, seed: int = 0, classes: bool = False, test: int = 21, **more: Any) -> tuple[Snapshot, Task]:
+    """Two networks at some weights and biases, on one task."""
+    shard = _shard(networks=2, output_scale=[1.3, 0.6], **more)
+    task, rng = _task(shard, seed, classes=classes, test=test), np.random.default_rng(seed)
+    biases = {
+        layer: rng.standard_normal((2, shard.network.widths[layer + 1]))
+        for layer in shard.network.trained_layers
+        if shard.network.bias[layer]
+    }
+    weights = _weights(shard, seed + 1)
+    return Snapshot(Part(shard, np.arange(2), [task] * 2, _weights(shard, 8)), weights, biases), task
+
+
 @pytest.fixture
 def make() -> SimpleNamespace:
-    """Factories `shard`, `task`, `weights`, and the oracle `naive`."""
+    """Factories `shard`, `task`, `weights`, `snapshot`, and the oracles `naive` and `outputs` (of `parameters`)."""
 
     def naive(shard: Shard, task: Task, weights: dict[int, np.ndarray], network: int, **more: Any) -> Naive:
         shape, biases = shard.network, more.get("biases", {})
@@ -128,4 +179,5 @@ def make() -> SimpleNamespace:
         return Naive(matrices, vectors, shape.activation, float(shard.networks["output_scale"][network]))
 
     functions: dict[str, Callable[..., Any]] = {"shard": _shard, "task": _task, "weights": _weights, "naive": naive}
+    functions |= {"snapshot": _snapshot, "parameters": _parameters, "outputs": _outputs}
     return SimpleNamespace(**functions)

@@ -49,7 +49,7 @@ def test_values_have_the_shapes_and_types_that_the_registry_says(make: SimpleNam
     weights = make.weights(shard)
     found = Measurement(shard, tasks, initial_weights=weights, words=WORDS).at(weights)
     assert list(found) == WORDS
-    sizes = {"layer": 3, "mode": 4}
+    sizes = {"layer": 3, "mode": 4, "probe": 21, "output": 2}
     for word, values in found.items():
         observable = OBSERVABLES[word]
         assert values.shape == (9, *(sizes[axis] for axis in observable.axes))
@@ -63,6 +63,9 @@ def test_at_the_start_nothing_has_moved(make: SimpleNamespace) -> None:
     np.testing.assert_array_equal(found["overlap"], found["overlap_initial"])
     np.testing.assert_array_equal(found["overlap_ratio"], 1.0)
     np.testing.assert_array_equal(found["log_spread_growth"], 0.0)
+    np.testing.assert_array_equal(found["weight_movement"], 0.0)
+    np.testing.assert_array_equal(found["ntk_growth"], 1.0)
+    np.testing.assert_allclose(found["ntk_movement"], 0.0, atol=1e-14)
 
 
 def test_pieces_of_any_size_give_the_same(make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from sgdphases.storage.cube import NUMBERED
 def test_words_are_their_functions_and_fully_described() -> None:
     for word, observable in OBSERVABLES.items():
         assert observable.name == word == observable.function.__name__
-        assert observable.axes in ((), ("layer",), ("layer", "mode")) or "map" in observable.needs
+        plain = ((), ("layer",), ("layer", "mode"), ("probe", "output"))
+        assert observable.axes in plain or "map" in observable.needs
         assert set(observable.axes) <= set(NUMBERED)
         assert observable.long_name and observable.symbol and observable.units
         assert observable.function.__doc__
@@ -45,4 +46,9 @@ def test_an_unknown_word_is_told_with_the_allowed_ones() -> None:
 
 def test_reading_the_words_costs_no_torch() -> None:
     code = "import sys, sgdphases.observables.registry; sys.exit('torch' in sys.modules or 'xarray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_few_cards_need_is_not_loaded_for_all() -> None:
+    code = "import sys, sgdphases.observables.measurement; sys.exit('curvlinops' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -159,3 +159,24 @@ def test_incomplete_file_is_named(tmp_path):
     xr.Dataset({"value": 1}).to_netcdf(tmp_path / "half.nc")
     with pytest.raises(ValueError, match=r"half\.nc is incomplete"):
         cube.read(tmp_path / "half.nc")
+
+
+def test_networks_of_several_depths_share_a_cube():
+    """A shallow network has no value where a deeper one has a layer more."""
+    fixed = {"learning_rate": 1.0, "batch_size": 4}
+    layout = layout_of({"depth": [2, 3]}, 1, fixed)
+    shards = []
+    for point in layout.points:
+        depth = point["depth"]
+        columns = {name: [value] for name, value in point.items()} | {"replica": [0]}
+        values = (("network", "step", "layer"), np.full((1, 3, depth), float(depth)), {})
+        flags = (("network", "step", "layer"), np.full((1, 3, depth), depth, dtype=np.int8), {})
+        layers = dict.fromkeys(range(depth), (4, 4))
+        found = cube.measured(columns, {"x": values, "flag": flags}, steps=STEPS, layers=layers, attrs={})
+        shards.append((str(depth), found))
+    for order in (shards, shards[::-1]):
+        made = cube.merge(layout, order).isel(replica=0, step=-1)
+        assert made["layer"].values.tolist() == [0, 1, 2]
+        np.testing.assert_array_equal(made["x"].sel(depth=2), [2, 2, np.nan])
+        np.testing.assert_array_equal(made["flag"].sel(depth=2), [2, 2, -1])
+        np.testing.assert_array_equal(made["x"].sel(depth=3), [3, 3, 3])

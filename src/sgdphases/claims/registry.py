@@ -6,4 +6,5 @@ PAPERS: dict[str, str] = {
     "zhang2021edge": "sgdphases.claims.zhang2021edge:statements",
     "zhang2019optimality": "sgdphases.claims.zhang2019optimality:statements",
     "zhang2023asymptotic": "sgdphases.claims.zhang2023asymptotic:statements",
+    "atanasov2024richness": "sgdphases.claims.atanasov2024richness:statements",
 }

@@ -1,6 +1,9 @@
 """One layer of a group of networks: its tensors and the buffers that it works in."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -48,3 +51,16 @@ class Layer:
             self.transposed = self.transposed.contiguous()
         left, right = (self.inputs, self.deltas.view) if self.turned else (self.deltas.view, self.inputs)
         self.left, self.right = left.transpose(1, 2), right
+
+
+def stretched(push: torch.Tensor, rate: float) -> list[Callable[[], Any]]:
+    """What multiplies a push by a layer's rate where it lies.
+
+    Args:
+        push: Any shape.
+        rate: The factor.
+
+    Returns:
+        One operation, or none where there is nothing to do.
+    """
+    return [] if rate == 1 else [partial(push.mul_, push.new_full((), rate))]

@@ -18,19 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from sgdphases.ensemble.adam import adapt
 from sgdphases.ensemble.buffers import Buffer, halving_sum
 from sgdphases.ensemble.data import Batches, Data
 from sgdphases.ensemble.groups import Group, finite_rows
 from sgdphases.ensemble.kinds import array_names
-from sgdphases.ensemble.layers import Layer
+from sgdphases.ensemble.layers import Layer, stretched
 from sgdphases.ensemble.losses import gradient_factor, loss_factor, loss_terms, residual_in_place
 from sgdphases.ensemble.networks import activation_operations
 from sgdphases.ensemble.noise import SymmetricNoise
 from sgdphases.ensemble.shard import Shard
-
-SECOND_MOMENT = 0.999
-SMALL = 1e-7
-"""beta_2 and epsilon of Adam, the latter as Keras has it."""
 
 EPOCH_SUMS = {"epoch_train_loss", "epoch_train_accuracy", "epoch_gradient_norm"}
 Operation = Callable[[], Any]  # one piece of a step, with everything it works on; a step is a list of them
@@ -270,7 +267,7 @@ class GradientGroup(Group):
         if self.shard.batch_size == 1:  # a product of rank one is exact; fused with the sum it rounds differently
             operations = [
                 partial(torch.bmm, layer.left, layer.right, out=layer.scratch),
-                *_stretched(layer.scratch, layer.rate),
+                *stretched(layer.scratch, layer.rate),
                 partial(layer.stored.add_, layer.scratch),
             ]
         else:
@@ -278,7 +275,7 @@ class GradientGroup(Group):
         if layer.bias is not None:
             push = torch.empty_like(layer.bias)
             operations.append(partial(torch.bmm, self.ones, layer.deltas.view, out=push))
-            operations += _stretched(push, layer.rate)
+            operations += stretched(push, layer.rate)
             operations.append(partial(layer.bias.add_, push))
         return operations
 
@@ -382,19 +379,11 @@ class GradientGroup(Group):
 
     def _adapt(self, push: torch.Tensor, velocity: torch.Tensor, square: torch.Tensor) -> None:
         """Turn `push`, minus a gradient, into Adam's step, moving both moments on."""
-        # Where a gradient stays zero, as behind dark pixels, moments fade through denormal numbers, which are slow.
-        torch.set_flush_denormal(True)
-        first, count = self.constants["momentum"], self.step + 1
         # Powers by Python: a vector's ragged end would be rounded otherwise than its body.
         columns = (self.column(name).tolist() for name in ("learning_rate", "momentum"))
+        count = self.step + 1
         rate = self._constant(np.array([eta / (1 - beta**count) for eta, beta in zip(*columns, strict=True)]))
-        velocity.mul_(first).add_(push * (1 - first))
-        square.mul_(SECOND_MOMENT).add_(push.square_().mul_(1 - SECOND_MOMENT))
-        torch.div(square, 1 - SECOND_MOMENT**count, out=push)
-        push.sqrt_().add_(SMALL)
-        torch.div(velocity, push, out=push)
-        push.mul_(rate)
-        torch.set_flush_denormal(False)
+        adapt(push, velocity, square, first=self.constants["momentum"], rate=rate, count=count)
 
     def _move_bias(self, layer: Layer, push: torch.Tensor) -> None:
         """Heavy ball or Adam on a bias, which neither decays nor is shaken."""
@@ -408,8 +397,3 @@ class GradientGroup(Group):
             velocity.mul_(self.constants["momentum"]).add_(push)
             push = velocity
         layer.bias.add_(push * self.rates[layer.number])
-
-
-def _stretched(push: torch.Tensor, rate: float) -> list[Operation]:
-    """What multiplies a push by a layer's rate, if there is anything to do."""
-    return [] if rate == 1 else [partial(push.mul_, push.new_full((), rate))]

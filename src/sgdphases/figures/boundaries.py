@@ -13,7 +13,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from sgdphases.choices import one_of
-from sgdphases.figures.options import Chosen, OnGrid
+from sgdphases.figures.option_parts import Chosen
+from sgdphases.figures.options import OnGrid
 from sgdphases.figures.selection import Panel, panels
 from sgdphases.figures.style import INK, PAPER, halo
 from sgdphases.theory.tanh_features import critical_init_scale

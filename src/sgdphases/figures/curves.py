@@ -15,6 +15,7 @@ from sgdphases.figures.marks import draw_fitted, draw_levels, draw_marks
 from sgdphases.figures.options import Curves
 from sgdphases.figures.style import (
     INK,
+    headline,
     is_logarithmic,
     kind,
     label,
@@ -56,6 +57,7 @@ def curves(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Curves) ->
         _draw_panel(ax, source, fits, words, options)
         draw_marks(ax, fits, options)
         ax.set_xlabel(wrapped(label(selection.coordinate_of(source, options.x)), 34))
+    headline(figure, selection.place_words(source, options.at, skip=("layer",)))
     _set_legend(figure, axes.flat[:count], source, options)
     return figure
 
@@ -94,7 +96,9 @@ def _values(source: xr.Dataset, word: str, options: Curves) -> xr.DataArray:
 
 
 def _at_time(array: xr.DataArray, options: Curves) -> xr.DataArray:
-    if clock_of(array) in selection.coordinate_of(array, options.x).dims:
+    """The array at one time, unless time lies along the axis or tells lines apart."""
+    words = [options.x] if options.series is None else [options.x, options.series]
+    if any(clock_of(array) in selection.coordinate_of(array, word).dims for word in words):
         return array
     return selection.at_step(array, options.step)
 
@@ -153,7 +157,8 @@ def _refuse_open_axes(array: xr.DataArray, column: Hashable, options: Curves) ->
 def _draw_errors(ax: Axes, array: xr.DataArray, error: xr.DataArray, colour: object, options: Curves) -> None:
     """Draw the errors of estimates: bands around lines in time, bars elsewhere."""
     in_time = selection.on_grid(array, options.x)[1] == clock_of(array)
-    array, error = xr.broadcast(array, error)
+    # The error knows series that are not drawn.
+    array, error = xr.broadcast(*xr.align(array, error, join="left"))
     if options.series is None:
         parts, colours = [{}], [colour]
     else:

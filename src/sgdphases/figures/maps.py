@@ -44,7 +44,8 @@ def phase_map(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: PhaseMa
     Returns:
         The figure.
     """
-    array = measured_values(cube, options.variable, options)
+    source = cube if options.fit is None else selection.fit_of(fits, options.fit)
+    array = measured_values(source, options.variable, options)
     colour = _colour(array) if options.colour == "auto" else options.colour
     statistic = options.statistic or _statistic(colour)
     measured = selection.panels(selection.averaged(array, statistic), options.x, options.y)

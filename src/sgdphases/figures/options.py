@@ -3,35 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from sgdphases.choices import one_of
-
-Step = Literal["first", "last"] | float
-Limits = Annotated[list[float], Field(min_length=2, max_length=2)]
-Chosen = bool | list[str]
-"""All of them, none, or those named."""
-
-
-class Placed(BaseModel):
-    """What all kinds understand.
-
-    Attributes:
-        at: Coordinate to value, for axes of which one value is shown.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    at: dict[str, float] = {}
-
-
-class Options(Placed):
-    """What kinds understand that show one time.
-
-    Attributes:
-        step: "first", "last", or a number in the card's clock, for which the nearest recorded time is taken.
-    """
-
-    step: Step = "last"
+from sgdphases.figures.option_parts import Chosen, Limits, OfFit, Options, Placed
+from sgdphases.figures.richness_options import CatapultPeaks, ClockCurves, RateExponents, RatePortrait, Sharpness
 
 
 class OnGrid(Options):
@@ -55,6 +31,7 @@ class PhaseMap(OnGrid):
 
     Attributes:
         variable: What is shown.
+        fit: Name of the fit that holds it; the cube does if not given.
         statistic: Of the replicas; if not given the median with logarithmic colours, otherwise the mean.
         colour: "auto" is logarithmic for positive values that span two decades.
         limits: Least and largest value of the colours.
@@ -62,6 +39,7 @@ class PhaseMap(OnGrid):
     """
 
     variable: str
+    fit: str | None = None
     statistic: Literal["mean", "median"] | None = None
     colour: Literal["auto", "linear", "log"] = "auto"
     limits: Limits | None = None
@@ -262,16 +240,6 @@ class Decay(Placed):
     layer: Annotated[int, Field(ge=0)] = 0
 
 
-class OfFit(Placed):
-    """What the kinds that read one fit understand.
-
-    Attributes:
-        fit: Name of the fit.
-    """
-
-    fit: str
-
-
 class Scaling(OfFit):
     """Options of `scaling`.
 
@@ -283,7 +251,11 @@ class Scaling(OfFit):
             nothing else are joined.
         group: Variable or coordinate that tells points apart.
         predicted: Variable with the law's values.
-        scale: Of both axes.
+        powers: Estimate to powers of x, drawn dashed through the middle of all points; if they are as many as the
+            groups, each through its group's.
+        powers_range: Least and largest x of the points that powers are drawn through.
+        scale: Of both axes; "semilog" of x alone. On a logarithmic axis decades (`log_...`) are drawn as what they are
+            decades of.
     """
 
     y: Annotated[list[str], Field(min_length=1)]
@@ -291,7 +263,9 @@ class Scaling(OfFit):
     exponents: str | None = None
     group: str | None = None
     predicted: str | None = None
-    scale: Literal["log", "linear"] = "linear"
+    powers: dict[str, list[float]] = {}
+    powers_range: Limits | None = None
+    scale: Literal["log", "semilog", "linear"] = "linear"
 
 
 class BatchCollapse(OfFit):
@@ -340,6 +314,11 @@ OPTIONS: dict[str, type[BaseModel]] = {
     "scaling": Scaling,
     "batch_collapse": BatchCollapse,
     "spacing": Spacing,
+    "rate_portrait": RatePortrait,
+    "clock_curves": ClockCurves,
+    "catapult_peaks": CatapultPeaks,
+    "rate_exponents": RateExponents,
+    "sharpness": Sharpness,
 }
 
 

@@ -17,4 +17,9 @@ FIGURES: dict[str, str] = {
     "scaling": "sgdphases.figures.scaling:scaling",
     "batch_collapse": "sgdphases.figures.scaling:batch_collapse",
     "spacing": "sgdphases.figures.spacing:spacing",
+    "rate_portrait": "sgdphases.figures.rate_portrait:rate_portrait",
+    "clock_curves": "sgdphases.figures.clock_curves:clock_curves",
+    "catapult_peaks": "sgdphases.figures.catapult_peaks:catapult_peaks",
+    "rate_exponents": "sgdphases.figures.rate_exponents:rate_exponents",
+    "sharpness": "sgdphases.figures.sharpness:sharpness",
 }

@@ -15,6 +15,7 @@ from sgdphases.figures.style import (
     INK,
     PAPER,
     THEORY,
+    headline,
     kind,
     label,
     legend_below,
@@ -65,13 +66,17 @@ def scaling(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Scaling) 
             _draw_group(ax, part, place, said, joined=options.exponents is not None)
         if options.predicted is not None:
             ax.plot([], [], color=INK, lw=1, ls=LINES[1], label=label(fit[options.predicted]))
-        ax.set(xlabel=label(along), xscale=options.scale, yscale=options.scale)
+        scales = {"semilog": ("log", "linear")}.get(options.scale, (options.scale, options.scale))
+        ax.set(xlabel=label(along), xscale=scales[0], yscale=scales[1])
         # Panels of one estimate say once what it is.
-        ax.set_ylabel("" if ax is not axes.flat[0] and len(options.y) == 1 else wrapped(label(fit[word]), 36))
+        said = label(_raised(fit[word], options))
+        ax.set_ylabel("" if ax is not axes.flat[0] and len(options.y) == 1 else wrapped(said, 36))
         ax.margins(0.08)
+        _draw_powers(ax, [part for _, part in groups], options.powers.get(word, []), options.powers_range)
         if options.exponents is not None:
             drawn = xr.concat([part for _, part in groups], dim="row", combine_attrs="override")
             _draw_exponent(ax, selection.fit_of(fits, options.exponents), f"{x}_exponent", drawn, options)
+    headline(figure, selection.place_words(fit, options.at))
     legend_below(figure, *axes.flat)
     return figure
 
@@ -94,7 +99,8 @@ def _draw_group(ax: Axes, part: xr.Dataset, place: int, said: str, *, joined: bo
     look |= {"fmt": MARKERS[place % len(MARKERS)], "label": said or None}
     if joined:
         look |= {"ls": "-", "lw": 0.6}
-    ax.errorbar(part["x"], part["y"], yerr=part["error"], **look)
+    bars = [part["y"] - part["low"], part["high"] - part["y"]] if "low" in part else part["error"]
+    ax.errorbar(part["x"], part["y"], yerr=bars, **look)
     if "predicted" in part:
         mark = "_" if part.sizes["row"] == 1 else ""
         ax.plot(part["x"], part["predicted"], color=colour, lw=1, ls=LINES[1], marker=mark, ms=14, zorder=1)
@@ -115,6 +121,35 @@ def _draw_exponent(ax: Axes, fit: xr.Dataset, name: str, drawn: xr.Dataset, opti
     ax.plot(ends, lower * ends / middle, color=INK, lw=1.2, ls=LINES[1], label="exponent 1", zorder=1)
     if options.scale == "log":
         value_ticks(ax.xaxis, np.unique(x[known]))
+
+
+def _draw_powers(ax: Axes, parts: list[xr.Dataset], powers: list[float], limits: list[float] | None) -> None:
+    """Draw powers of x through the middle of all points, or of each group's where every group has its own power."""
+    own = len(powers) == len(parts) > 1
+    low, high = limits or (0.0, np.inf)
+    for place, power in enumerate(powers):
+        chosen = [parts[place]] if own else parts
+        x, y = (np.concatenate([part[name].values for part in chosen]) for name in ("x", "y"))
+        known = (x > low) & (x <= high) & (y > 0)
+        if not known.any():
+            continue
+        middle, height = np.exp(np.log(x[known]).mean()), np.exp(np.log(y[known]).mean())
+        ends = np.array([x[known].min() / 1.2, x[known].max() * 1.2])
+        colour = series_colours(len(parts))[place] if own else THEORY
+        look = {"color": colour, "lw": 1.2, "ls": LINES[1 if own else 1 + place % 3], "zorder": 1}
+        ax.plot(ends, height * (ends / middle) ** power, label=f"power {power:.3g}".replace("-", "\u2212"), **look)
+
+
+def _in_decades(word: str, options: Scaling) -> bool:
+    return options.scale == "log" and "log_" in word
+
+
+def _raised(array: xr.DataArray, options: Scaling) -> xr.DataArray:
+    """What decades are decades of, on a logarithmic axis; other arrays as they are."""
+    if not _in_decades(str(array.name), options):
+        return array
+    words = {"symbol": str(array.attrs.get("symbol", "")).removeprefix(r"\log_{10}")}
+    return (10.0**array).assign_attrs(array.attrs | words)
 
 
 def _abscissa(fit: xr.Dataset, word: str, options: Scaling) -> xr.DataArray:
@@ -202,8 +237,11 @@ def _slopes(fit: xr.Dataset, word: str, place: Mapping[str, int]) -> str:
 
 def _groups(fit: xr.Dataset, word: str, along: xr.DataArray, options: Scaling) -> Iterator[tuple[str, xr.Dataset]]:
     """Points of one estimate, group by group: x, y, error and, where there is a law, predicted."""
-    parts = {"y": fit[word], "x": along}
+    parts = {"y": _raised(fit[word], options), "x": along}
     parts["error"] = fit[f"{word}_error"] if f"{word}_error" in fit else xr.zeros_like(fit[word])
+    if _in_decades(word, options):
+        known = parts["error"].fillna(0.0)
+        parts |= {"low": 10.0 ** (fit[word] - known), "high": 10.0 ** (fit[word] + known)}
     if options.predicted is not None:
         parts["predicted"] = fit[one_of(options.predicted, map(str, fit.data_vars), "variable")]
     if options.group is not None:

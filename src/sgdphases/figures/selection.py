@@ -1,7 +1,7 @@
 """What of a cube a figure shows: a step, a cell, an average over replicas, and one table of values a panel."""
 
 import itertools
-from collections.abc import Hashable, Mapping
+from collections.abc import Container, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,12 +84,13 @@ def at_step(array: xr.DataArray, step: str | float) -> xr.DataArray:
     return array.sel({clock: step}, method="nearest")
 
 
-def at_values(cube: Any, values: Mapping[str, float]) -> Any:
+def at_values(cube: Any, values: Mapping[str, float | str]) -> Any:
     """A dataset or array at given values of coordinates.
 
     Args:
         cube: Dataset or array.
-        values: Coordinate to value; a coordinate over two dimensions needs one of them fixed as well.
+        values: Coordinate to value, a word where it holds words; a coordinate over two dimensions needs one of them
+            fixed as well.
 
     Returns:
         The same without the dimensions of those coordinates.
@@ -101,13 +102,20 @@ def at_values(cube: Any, values: Mapping[str, float]) -> Any:
         along = coordinate_of(cube, word)
         if along.ndim > 1:
             raise ValueError(f"{word} changes along {', '.join(map(str, along.dims))}; choose one of these as well")
-        near = np.isclose(along.values, values[word], rtol=1e-6, atol=0)
+        near = _near(along, values[word])
         if not near.any():
-            known = ", ".join(f"{value:g}" for value in np.unique(along.values))
-            raise ValueError(f"the grid has no {word} = {values[word]!r}; it has {known}")
+            known = (str(value) if along.dtype.kind in "OUS" else f"{value:g}" for value in np.unique(along.values))
+            raise ValueError(f"the grid has no {word} = {values[word]!r}; it has {', '.join(known)}")
         if along.ndim:
             cube = cube.isel({along.dims[0]: int(np.flatnonzero(near)[0])})
     return cube
+
+
+def _near(along: xr.DataArray, value: float | str) -> np.ndarray:
+    """Where a coordinate has a value, numbers to within round-off."""
+    if along.dtype.kind in "OUS":
+        return along.values.astype(str) == str(value)
+    return np.zeros(along.shape, bool) if isinstance(value, str) else np.isclose(along.values, value, rtol=1e-6, atol=0)
 
 
 def as_numbers(array: xr.DataArray) -> xr.DataArray:
@@ -132,6 +140,47 @@ def _squared_units(array: xr.DataArray) -> str:
 def layer_of(array: xr.DataArray, layer: int) -> xr.DataArray:
     """A variable of one layer; the whole variable where it has no layers."""
     return at_values(array, {"layer": layer}) if "layer" in array.dims else array
+
+
+def place_words(cube: xr.Dataset, at: Mapping[str, float | str], *, skip: Container[str] = ()) -> str:
+    """What a title says of chosen places: names where places have names, else symbols and values.
+
+    Args:
+        cube: The cube, or a fit, before or after the choice.
+        at: Coordinate to value.
+        skip: Coordinates that are not told.
+
+    Returns:
+        The words, with commas between.
+    """
+    said = []
+    for word, value in at.items():
+        if word in skip:
+            continue
+        named = f"{word}_name"
+        if named in cube.coords:
+            chosen = at_values(cube[named], {word: value}) if cube[named].ndim else cube[named]
+            name = str(chosen.item()).replace("_", " ")
+            what = str(cube[word].attrs.get("long_name", word))
+            said.append(name if name.startswith(what) else f"{what}: {name}")
+        else:
+            said.append(value_label(coordinate_of(cube, word), value))
+    return ", ".join(said)
+
+
+def layers_of(cube: xr.Dataset, depth: float | None = None) -> int:
+    """Layers of a network: its depth, or where that is 0, or no coordinate, those of the card's widths.
+
+    Args:
+        cube: With the attribute widths.
+        depth: The depth; if not given that of the cube, which then has only one.
+
+    Returns:
+        Their number.
+    """
+    if depth is None:
+        depth = float(cube["depth"]) if "depth" in cube.coords else 0
+    return int(depth) or len(np.atleast_1d(cube.attrs["widths"])) - 1
 
 
 def spans_decades(array: xr.DataArray, decades: float = 2.0) -> bool:

@@ -14,7 +14,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis as Ruler
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import Colormap, to_rgb
+from matplotlib.colors import Colormap, ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullFormatter, NullLocator
@@ -25,6 +25,8 @@ from sgdphases.files import writing
 PHASE_COLOURS = {"ferro": "#35a7cc", "spin_glass": "#6b3f94", "para": "#f5a54a", "undecided": "#c4c4c4"}
 """Apart in hue for every colour vision, and apart in lightness (36, 64, 75, 79) for print in grey."""
 SEQUENTIAL = "viridis"
+SERIES_END = 0.85
+"""Where the ramp of lines ends: what is paler is lost on paper."""
 DIVERGING = "vlag"
 NOTHING = "#e9e9e9"
 """Where there is no value."""
@@ -129,14 +131,17 @@ def label(array: xr.DataArray, *, short: bool = False) -> str:
 def value_label(array: xr.DataArray, value: float) -> str:
     """A value of a coordinate as a title or legend says it: its symbol, "=", the number."""
     if not np.issubdtype(array.dtype, np.number):
-        return str(value)
+        return str(value).replace("_", " ")
     symbol = array.attrs.get("symbol") or rf"\mathrm{{{array.name}}}"
     return f"${symbol} = {number(value)}$"
 
 
 def number(value: float) -> str:
-    """A number in a formula: powers of two beyond eighths and eights as such, others with three digits."""
+    """A number in a formula: powers of two beyond eighths and half powers of ten as such, others with three digits."""
     value = float(value)
+    decades = 2 * np.log10(value) if value > 0 and np.isfinite(value) else 0.0
+    if abs(decades - round(decades)) < 1e-6 and round(decades) % 2:
+        return f"10^{{{round(decades) / 2:g}}}"
     exponent = np.log2(value) if value > 0 and np.isfinite(value) else 0.5
     if abs(exponent - round(exponent)) < 1e-9 and (abs(exponent) > 6 or exponent < -3):
         return f"2^{{{round(exponent)}}}"
@@ -229,9 +234,16 @@ def cover(axes: Sequence[Axes], coordinates: Sequence[tuple[xr.DataArray, xr.Dat
 
 
 def hatch_cells(
-    ax: Axes, columns: np.ndarray, rows: np.ndarray, region: np.ndarray, *, said: str | None = None
+    ax: Axes,
+    columns: np.ndarray,
+    rows: np.ndarray,
+    region: np.ndarray,
+    *,
+    said: str | None = None,
+    fill: str = "none",
+    hatch: str | None = "////",
 ) -> None:
-    """Draw strokes over some cells of a map.
+    """Draw strokes over some cells of a map, or cover them.
 
     Args:
         ax: Where the map is.
@@ -239,13 +251,15 @@ def hatch_cells(
         rows: Borders along y, (m + 1,).
         region: Which cells, (m, n).
         said: What a legend says.
+        fill: Colour below the strokes.
+        hatch: The strokes, as matplotlib names them; None for none.
     """
     cells = [
         [(columns[j], rows[i]), (columns[j + 1], rows[i]), (columns[j + 1], rows[i + 1]), (columns[j], rows[i + 1])]
         for i, j in np.argwhere(region)
     ]
     if cells:
-        strokes = PolyCollection(cells, facecolor="none", edgecolor=HATCH, lw=0, hatch="////", label=said)
+        strokes = PolyCollection(cells, facecolor=fill, edgecolor=HATCH, lw=0, hatch=hatch, label=said)
         ax.add_collection(strokes, autolim=False)
 
 
@@ -313,8 +327,13 @@ def colour_map(name: str) -> Colormap:
 
 def series_colours(count: int) -> list[tuple[float, float, float]]:
     """Colours of ordered lines: a lightness ramp that no colour vision mixes up and that stays visible on paper."""
-    ramp = mpl.colormaps[SEQUENTIAL](np.linspace(0.0, 0.85, count)) if count > 1 else [to_rgb("#31518c")]
+    ramp = mpl.colormaps[SEQUENTIAL](np.linspace(0.0, SERIES_END, count)) if count > 1 else [to_rgb("#31518c")]
     return [tuple(float(part) for part in colour[:3]) for colour in ramp]
+
+
+def series_map() -> Colormap:
+    """The ramp of `series_colours` as a colour map, for the ruler of many lines."""
+    return ListedColormap(mpl.colormaps[SEQUENTIAL](np.linspace(0.0, SERIES_END, 256)))
 
 
 def wrapped(text: str, width: int) -> str:
@@ -326,6 +345,12 @@ def wrapped(text: str, width: int) -> str:
         else:
             lines[-1] = f"{lines[-1]} {part}".strip()
     return "\n".join(lines)
+
+
+def headline(figure: Figure, said: str) -> None:
+    """Write one line above all panels, if there is anything to say."""
+    if said:
+        figure.suptitle(said, fontsize=mpl.rcParams["axes.titlesize"])
 
 
 def legend_below(figure: Figure, *axes: Axes) -> None:

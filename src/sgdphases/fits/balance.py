@@ -9,13 +9,15 @@ with `weight_work` the sum of -c <W, grad L> and `weight_diffusion` that of c² 
 the velocity after the step. Gradient flow has no diffusion. SGD has, and it is not small: in stiff directions the noise
 drives the weights up and down a slope that drives them back, and that negative work cancels their diffusion. So
 neither part alone scales with flow time, and their sum does. What is left over is the lag of W behind U, momentum
-η/(1 - momentum)² of flow time, how the gain is spread between records, and rounding.
+η/(1 - momentum)² of flow time, how the gain is spread between records, and rounding. What decay alone has
+taken is the integral of a piecewise cubic through the recorded R.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from scipy.interpolate import PchipInterpolator
 from scipy.special import exprel
 
 from sgdphases.fits.arrays import Floats
@@ -118,8 +120,10 @@ def _terms(cube: xr.Dataset, grid: Grid) -> Terms:
     if "weight_diffusion" in cube:
         diffusion = np.where(alive, grid.curves(hidden(cube["weight_diffusion"])) / side, np.nan)
     gain = work + (diffusion if "weight_diffusion" in cube else 0.0)
-    predicted = _decaying(gain, square[..., 0], grid.flow_time, 2 * grid.on_points(cube["weight_decay"]))
-    courses = (square - square[..., :1], predicted, work, diffusion, gain - predicted)
+    rate = 2 * grid.on_points(cube["weight_decay"])
+    predicted = _decaying(gain, square[..., 0], grid.flow_time, rate)
+    decay = rate[:, None] * np.stack([_integral(t, square[:, point]) for point, t in enumerate(grid.flow_time)], axis=1)
+    courses = (square - square[..., :1], predicted, work, diffusion, decay)
     return Terms(square, dict(zip(COURSES, courses, strict=True)))
 
 
@@ -145,6 +149,16 @@ def _decaying(gain: Floats, start: Floats, time: Floats, rate: Floats) -> Floats
     for place, gained in enumerate(np.moveaxis(np.diff(gain, axis=-1), -1, 0)):
         found[..., place + 1] = found[..., place] * kept[:, place] + gained * share[:, place]
     return found - start[..., None]
+
+
+def _integral(time: Floats, values: Floats) -> Floats:
+    """Integral from the start to each record, (replicas, times); NaN where a record is missing."""
+    whole = np.isfinite(values).all(axis=-1)
+    found = np.full(values.shape, np.nan)
+    if whole.any() and time.size > 1:
+        curve = PchipInterpolator(time, values[whole], axis=-1).antiderivative()
+        found[whole] = curve(time) - curve(time[:1])
+    return found
 
 
 def _rates(grid: Grid, course: Floats) -> Floats:
@@ -247,7 +261,7 @@ def _end(grid: Grid, terms: Terms) -> dict[str, tuple]:
         estimate = over_replicas(mean_over, rates[name])
         found |= described(grid, f"end_{name}", estimate, (f"{long_name}, last fifth of the run", symbol))
     loss = np.where(rates["decay_constant"] > 0, rates["decay_constant"], np.nan)
-    gain = rates["predicted_constant"] + rates["decay_constant"]
+    gain = rates["work_constant"] + np.where(np.isnan(rates["diffusion_constant"]), 0.0, rates["diffusion_constant"])
     estimate = over_replicas(lambda up, down: mean_over(up) / mean_over(down), (gain, loss))
     words = ("gain by work and diffusion over loss by decay, last fifth of the run", r"k/4S\lambda R")
     return found | described(grid, "end_ratio", estimate, words)

@@ -16,4 +16,12 @@ FITS: dict[str, str] = {
     "decay": "sgdphases.fits.decay:decay",
     "balance": "sgdphases.fits.balance:balance",
     "edges": "sgdphases.fits.edges:edges",
+    "learning_rate_edges": "sgdphases.fits.learning_rate_edges:learning_rate_edges",
+    "richness_exponents": "sgdphases.fits.richness_exponents:richness_exponents",
+    "first_drop": "sgdphases.fits.first_drop:first_drop",
+    "plateaus": "sgdphases.fits.plateaus:plateaus",
+    "catapults": "sgdphases.fits.catapults:catapults",
+    "agreement": "sgdphases.fits.agreement:agreement",
+    "silent_alignment": "sgdphases.fits.silent_alignment:silent_alignment",
+    "sharpness": "sgdphases.fits.sharpness:sharpness",
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgdphases.choices import one_of
-from sgdphases.observables import drift, dynamics, signal, spectra
+from sgdphases.observables import curvature, drift, dynamics, kernels, signal, spectra
 
 if TYPE_CHECKING:
     from sgdphases.observables.snapshot import Snapshot
@@ -17,6 +17,7 @@ LAYERS = ("layer",)
 
 CONTROLLED = ("control",)
 IMAGES = ("control", "image")
+OUTPUTS = ("probe", "output")
 
 DRIFT_FLAGS = {0: "repulsion_wins", 1: "drift_wins"}
 """CF flag values and meanings of the two criteria."""
@@ -30,7 +31,8 @@ class Observable:
         name: The word, as it stands in cards and cubes.
         function: Takes a snapshot of r networks, gives (r, ...axes).
         axes: Axes after the network's: `layer` (trained layers, ascending), `mode` (descending levels, padded),
-            `control` (of `controls.CONTROLS`), `image` (first test images) and `iteration` (of the square map).
+            `control` (of `controls.CONTROLS`), `image` (first test images), `iteration` (of the square map), `probe`
+            (first test samples) and `output`.
         long_name: What a figure and a CF attribute call it.
         symbol: Its symbol, LaTeX without dollars.
         units: CF units; "1" for pure numbers.
@@ -74,7 +76,7 @@ def _features(function: Callable[["Snapshot"], np.ndarray], *names: str) -> Obse
     return Observable(function.__name__, function, (), *names, needs=("test", "features"))
 
 
-def _dynamics(function: Callable[["Snapshot"], np.ndarray], axes: tuple[str, ...], *names: str) -> Observable:
+def _on_test(function: Callable[["Snapshot"], np.ndarray], axes: tuple[str, ...], *names: str) -> Observable:
     return Observable(function.__name__, function, axes, *names, needs=("test",))
 
 
@@ -137,12 +139,12 @@ _ROWS = (
     _features(signal.alignment_feature, "alignment averaged over features", "h_s^d"),
     _features(signal.alignment_identity, "alignment expected at zero loss", r"\|y\|/(\|Z\|\|s\|)"),
     _features(signal.saturated_fraction, "share of saturated features", r"P(|s|>0.99)"),
-    _dynamics(drift.drift, LEVELS, "drift of a level", "K_{ii}"),
-    _dynamics(drift.noise, LEVELS, "noise of a level", "V_{ii}"),
-    _dynamics(drift.repulsion, LEVELS, "repulsion of a level", r"\sum_j V_{ij}/(x_i-x_j)"),
-    _dynamics(drift.ito_term, LEVELS, "Itô term of a level", r"E[gg^T]_{ii}"),
-    _dynamics(drift.predicted_velocity, LEVELS, "predicted velocity of a level", r"dx_i/dt"),
-    _dynamics(drift.peclet, LAYERS, "share of levels that one step moves too far", r"\mathrm{Pe}"),
+    _on_test(drift.drift, LEVELS, "drift of a level", "K_{ii}"),
+    _on_test(drift.noise, LEVELS, "noise of a level", "V_{ii}"),
+    _on_test(drift.repulsion, LEVELS, "repulsion of a level", r"\sum_j V_{ij}/(x_i-x_j)"),
+    _on_test(drift.ito_term, LEVELS, "Itô term of a level", r"E[gg^T]_{ii}"),
+    _on_test(drift.predicted_velocity, LEVELS, "predicted velocity of a level", r"dx_i/dt"),
+    _on_test(drift.peclet, LAYERS, "share of levels that one step moves too far", r"\mathrm{Pe}"),
     _criterion(drift.criterion_published, "drift beats repulsion, as published", r"P(\mathrm{drift})"),
     _criterion(drift.criterion_corrected, "drift beats repulsion, corrected", r"P(\mathrm{drift})"),
     _weights(dynamics.excess_kurtosis, LAYERS, "excess kurtosis of the weights", r"\kappa"),
@@ -153,6 +155,22 @@ _ROWS = (
     _map(dynamics.lyapunov, CONTROLLED, "largest Lyapunov exponent", r"\lambda_\mathrm{max}"),
     _map(dynamics.lyapunov_error, CONTROLLED, "standard error of the Lyapunov exponent", r"\Delta\lambda_\mathrm{max}"),
     _map(dynamics.dynamics, CONTROLLED, "phase of the dynamics", r"\phi", dtype=np.int8, flags=dynamics.PHASES),
+    _on_test(curvature.hessian_top, (), "largest eigenvalue of the Hessian", r"N\lambda_\mathrm{max}"),
+    _on_test(curvature.hessian_bottom, (), "lowest eigenvalue of the Hessian", r"N\lambda_\mathrm{min}"),
+    _on_test(
+        curvature.gauss_newton_top,
+        (),
+        "largest eigenvalue of the Gauss-Newton matrix",
+        r"N\lambda_\mathrm{GN}",
+    ),
+    _on_test(kernels.ntk_alignment, (), "alignment of the tangent kernel with the targets", r"\mathrm{CKA}(K, YY^T)"),
+    _on_test(kernels.ntk_movement, (), "turn of the tangent kernel from its start", r"1-\cos(K, K(0))"),
+    _on_test(kernels.ntk_growth, (), "growth of the tangent kernel", r"\|K\|/\|K(0)\|"),
+    _on_test(
+        kernels.feature_alignment, LAYERS, "alignment of a layer's input with the targets", r"\mathrm{CKA}(hh^T, YY^T)"
+    ),
+    _weights(kernels.weight_movement, LAYERS, "relative change of the weights", r"\|\Delta W\|/\|W(0)\|"),
+    _on_test(kernels.outputs, OUTPUTS, "output", "f"),
     _map(dynamics.poincare, IMAGES[1:] + ("iteration",), "projection on the mean image", r"\bar X_t"),
 )
 

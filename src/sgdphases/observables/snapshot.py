@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from sgdphases.datasets.synthetic import are_classes
 from sgdphases.datasets.task import Task
 from sgdphases.ensemble.losses import as_numbers
 from sgdphases.ensemble.networks import Passes
@@ -21,8 +22,10 @@ from sgdphases.ensemble.shard import Shard
 from sgdphases.observables.controls import CONTROLS, controlled
 from sgdphases.observables.drift import LevelDynamics, level_dynamics
 from sgdphases.observables.dynamics import map_layers
+from sgdphases.observables.kernels import PROBES
 from sgdphases.observables.orbits import IMAGES, ORBITS, Asymptotics, Attractor, SquareMap, asymptotics, attractor
 from sgdphases.observables.spectra import decomposition, levels
+from sgdphases.observables.tangent import tangent_kernel
 
 FEATURE_SAMPLES = 1024
 """Test samples, from the first on, on which features and per-sample gradients are measured, in float64."""
@@ -43,7 +46,7 @@ class Part:
 
     def __init__(self, shard: Shard, networks: Array, tasks: Sequence[Task], weights: Mapping[int, Array]) -> None:
         self.shard, self.networks, self.tasks = shard, networks, tasks
-        self._initial = {layer: matrix[networks] for layer, matrix in weights.items()}
+        self.initial = {layer: matrix[networks] for layer, matrix in weights.items()}
 
     def column(self, name: str) -> Array:
         """One hyperparameter or seed of every network (r,)."""
@@ -70,8 +73,8 @@ class Part:
         for layer, trained in enumerate(self.shard.network.trained):
             if not trained and all(layer in task.frozen for task in self.tasks):
                 found[layer] = _stacked([task.frozen[layer] for task in self.tasks])
-            elif not trained and layer in self._initial:
-                found[layer] = self._initial[layer]
+            elif not trained and layer in self.initial:
+                found[layer] = self.initial[layer]
             elif not trained:
                 raise ValueError(f"layer {layer} is frozen, but neither the task nor the start has its weights")
         return found
@@ -127,12 +130,17 @@ class Part:
     @cached_property
     def initial_levels(self) -> dict[int, Array]:
         """Squared singular values at step 0, trained layer to (r, m)."""
-        return {layer: levels(self._initial[layer]) for layer in self.shard.network.trained_layers}
+        return {layer: levels(self.initial[layer]) for layer in self.shard.network.trained_layers}
 
     @cached_property
     def initial_features(self) -> Array:
         """Activations of the last hidden layer at step 0 (r, n, w), float64. Biases start at zero."""
-        return Snapshot(self, self._initial, {}).features
+        return Snapshot(self, self.initial, {}).features
+
+    @cached_property
+    def initial_tangent_kernel(self) -> Array:
+        """`Snapshot.tangent_kernel` at step 0."""
+        return Snapshot(self, self.initial, {}).tangent_kernel
 
     @cached_property
     def teacher_levels(self) -> dict[int, Array]:
@@ -212,7 +220,7 @@ class Snapshot:
     @cached_property
     def passes(self) -> Passes:
         """Forward pass of the first test samples, float64, padding included."""
-        return self._stack(torch.float64).forward(self.part.feature_data)
+        return self.stack(torch.float64).forward(self.part.feature_data)
 
     @cached_property
     def features(self) -> Array:
@@ -232,20 +240,20 @@ class Snapshot:
     @cached_property
     def field(self) -> Array:
         """Field Z^T y with the present last layer Z, output scale included (r, n, w)."""
-        stack = self._stack(torch.float64)
+        stack = self.stack(torch.float64)
         last = stack.weights[-1] * stack.output_scale[:, None, None]
         return torch.matmul(self.part.feature_data.targets, last).numpy()
 
     @property
     def has_classes(self) -> bool:
         """Whether the test targets are classes."""
-        return all(_are_classes(task.test_targets) for task in self.part.tasks)
+        return all(are_classes(task.test_targets) for task in self.part.tasks)
 
     @cached_property
     def train(self) -> Evaluation:
         """The card's loss and its gradients over the whole training set."""
         layers = self.shard.network.trained_layers
-        return evaluate(self._stack(self.part.dtype), self.part.train_data, self.part.loss, layers=layers)
+        return evaluate(self.stack(self.part.dtype), self.part.train_data, self.part.loss, layers=layers)
 
     def labels_learned(self, kind: str) -> Array:
         """Accuracy on part of the training set; NaN where there are no such samples.
@@ -259,21 +267,27 @@ class Snapshot:
         found = self.part.labels[kind]
         if found is None:
             return np.full(len(self.part.networks), np.nan)
-        return evaluate(self._stack(self.part.dtype), found, self.part.loss).correct
+        return evaluate(self.stack(self.part.dtype), found, self.part.loss).correct
 
     @cached_property
     def test_evaluation(self) -> Evaluation:
         """Squared error summed over outputs (cross-entropy where that is trained) over the whole test set."""
         loss = "cross_entropy" if self.part.loss == "cross_entropy" else "squared_error"
-        return evaluate(self._stack(self.part.dtype), self.part.test_data, loss)
+        return evaluate(self.stack(self.part.dtype), self.part.test_data, loss)
 
     @cached_property
     def deltas(self) -> dict[int, Array]:
         """Derivative of every test sample's loss by the pre-activations, trained layer to (r, n, w), float64."""
         data, passes = self.part.feature_data, self.passes
         slope = output_gradient(passes.output, data.targets, self.part.loss)
-        found = self._stack(torch.float64).deltas(passes, slope, self.shard.network.trained_layers)
+        found = self.stack(torch.float64).deltas(passes, slope, self.shard.network.trained_layers)
         return {layer: delta[:, : data.samples].numpy() for layer, delta in found.items()}
+
+    @cached_property
+    def tangent_kernel(self) -> Array:
+        """Neural tangent kernel on the first test samples, summed over outputs (r, p, p), float64."""
+        probes = min(PROBES, self.part.feature_data.samples)
+        return tangent_kernel(self.stack(torch.float64), self.passes, self.shard.network, probes).numpy()
 
     @cached_property
     def dynamics(self) -> dict[int, LevelDynamics]:
@@ -281,7 +295,7 @@ class Snapshot:
         return {
             layer: level_dynamics(
                 np.asarray(matrix, dtype=np.float64),
-                self._hidden(layer),
+                self.hidden(layer),
                 -self.deltas[layer],
                 singular=self.singular[layer],
                 weight_decay=self.column("weight_decay"),
@@ -322,13 +336,13 @@ class Snapshot:
             biases.append(self.biases[layer][row] if layer in self.biases else None)
         return SquareMap(matrices, biases, self.shard.network.activation)
 
-    def _hidden(self, layer: int) -> Array:
+    def hidden(self, layer: int) -> Array:
         """What a layer reads on the first test samples (r or 1, n, w): one copy where the networks share it."""
         data, first = self.part.feature_data, self.part.first
         hidden = data.inputs if layer == first else self.passes.activations[layer - first]
         return hidden[:, : data.samples].numpy()
 
-    def _stack(self, dtype: torch.dtype) -> Stack:
+    def stack(self, dtype: torch.dtype) -> Stack:
         """Layers from the part's first on as tensors, one row a network."""
         matrices, networks = {**self.part.frozen, **self.weights}, len(self.part.networks)
         layers = range(self.part.first, self.shard.network.layers)
@@ -346,10 +360,3 @@ def _stacked(arrays: Sequence[Array]) -> Array:
     """One array for all networks: (1, ...) if it is one and the same, else (r, ...)."""
     shared = all(array is arrays[0] for array in arrays)
     return arrays[0][None] if shared else np.stack(arrays)
-
-
-def _are_classes(targets: Array) -> bool:
-    """Class numbers, or rows of zeros and a one."""
-    if targets.ndim == 1:
-        return True
-    return targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all() and (targets.sum(axis=1) == 1).all())

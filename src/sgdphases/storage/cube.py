@@ -141,18 +141,19 @@ def merge(layout: Layout, shards: Iterable[tuple[str, xr.Dataset]]) -> xr.Datase
     filled = np.zeros(cells, dtype=bool)
     values: dict[str, np.ndarray] = {}
     first: xr.Dataset | None = None
+    widest: xr.Dataset | None = None
     for name, shard in shards:
         places = _places(layout, name, shard)
         first = _agreeing(first, name, shard, layout)
         for word, variable in shard.data_vars.items():
-            if word not in values:
-                values[word] = _blank(variable, cells)
-            values[word][places] = variable.values
+            values[word] = _roomy(values.get(word), variable, cells)
+            values[word][(places, *map(slice, variable.shape[1:]))] = variable.values
         filled[places] = True
+        widest = shard if widest is None or _numbered(shard) > _numbered(widest) else widest
     if first is None or not filled.all():
         missing = [_described(layout, index) for index in np.flatnonzero(~filled)[:5]]
         raise ValueError(f"{int((~filled).sum())} of {cells} networks are missing, among them: {'; '.join(missing)}")
-    return _labelled(layout, first, values)
+    return _labelled(layout, first, widest, values)
 
 
 def write(dataset: xr.Dataset, path: str | Path) -> None:
@@ -238,9 +239,9 @@ def _steps(layout: Layout, learning_rate: np.ndarray, momentum: np.ndarray) -> n
     return np.rint(times / (learning_rate / (1 - momentum))[..., None]).astype(np.int64)
 
 
-def _blank(variable: xr.DataArray, cells: int) -> np.ndarray:
-    fill = np.nan if variable.dtype.kind == "f" else NO_VALUE
-    return np.full((cells, *variable.shape[1:]), fill, dtype=variable.dtype)
+def _blank(shape: tuple[int, ...], dtype: np.dtype, cells: int) -> np.ndarray:
+    fill = np.nan if dtype.kind == "f" else NO_VALUE
+    return np.full((cells, *shape), fill, dtype=dtype)
 
 
 def _described(layout: Layout, index: int) -> str:
@@ -250,7 +251,25 @@ def _described(layout: Layout, index: int) -> str:
     return f"replica {layout.replicas[replica]} of {varying}"
 
 
-def _labelled(layout: Layout, first: xr.Dataset, values: dict[str, np.ndarray]) -> xr.Dataset:
+def _numbered(shard: xr.Dataset) -> int:
+    """Sum of the lengths of the numbered dimensions: networks of several depths have as many layers each."""
+    return sum(shard.sizes.get(name, 0) for name in NUMBERED)
+
+
+def _roomy(array: np.ndarray | None, variable: xr.DataArray, cells: int) -> np.ndarray:
+    """An array for all networks that has room for a shard's values: of a length with no value, or the array so far."""
+    if array is None:
+        return _blank(variable.shape[1:], variable.dtype, cells)
+    shape = tuple(max(pair) for pair in zip(array.shape[1:], variable.shape[1:], strict=True))
+    if shape == array.shape[1:]:
+        return array
+    wider = _blank(shape, array.dtype, cells)
+    wider[(slice(None), *map(slice, array.shape[1:]))] = array
+    return wider
+
+
+def _labelled(layout: Layout, first: xr.Dataset, widest: xr.Dataset, values: dict[str, np.ndarray]) -> xr.Dataset:
+    """The merged values with their coordinates; numbered dimensions are as long as in the shard that has most of it."""
     many = [axis for axis, chosen in layout.axes.items() if len(chosen) > 1]
     grid_shape = tuple(len(layout.axes[axis]) for axis in many)
     data = {}
@@ -260,9 +279,9 @@ def _labelled(layout: Layout, first: xr.Dataset, values: dict[str, np.ndarray]) 
         data[name] = ((*many, "replica", *rest), shaped, first[name].attrs)
     coordinates = _coordinates(layout, many, grid_shape)
     for name in NUMBERED:
-        if name in first.coords:
-            coordinates[name] = (name, first[name].values, attributes(name))
-    coordinates |= {name: first[name].variable for name in NAMES if name in first.coords}
+        if name in widest.coords:
+            coordinates[name] = (name, widest[name].values, attributes(name))
+    coordinates |= {name: widest[name].variable for name in NAMES if name in widest.coords}
     cube = xr.Dataset(data, coords=coordinates, attrs=first.attrs)
     return _timed(cube, layout)
 

@@ -1,0 +1,266 @@
+"""The loss of one network around its weights: the ends of the spectrum of its Hessian and of the Gauss-Newton matrix.
+
+The parameters are theta: weights and biases of trained layers over the layer's unit c (`Network.unit`), so that the
+Hessian is C H_W C with H_W the Hessian by what is stored. Products with it are exact (two backward passes, float64).
+Lanczos iterations find the ends: power iteration would not, since early in training the lowest eigenvalue of a rich
+network is about minus the top one. Weight decay is no part of the loss.
+"""
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+from threadpoolctl import ThreadpoolController
+from torch import Tensor, nn
+
+from sgdphases.ensemble.device import one_thread_each
+from sgdphases.ensemble.losses import loss_factor
+from sgdphases.ensemble.networks import activate
+from sgdphases.ensemble.passes import Stack
+from sgdphases.ensemble.streams import generator
+
+if TYPE_CHECKING:
+    from sgdphases.observables.snapshot import Snapshot
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warning about torch.jit.script that PyTorch's forward mode, and a package of curvlinops, set off."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.script", FutureWarning)
+        yield
+
+
+with _quiet():
+    from curvlinops import GGNLinearOperator, HessianLinearOperator
+
+LIBRARIES = ThreadpoolController()
+"""Of linear algebra; SciPy's is loaded here and knows of no limit that a program has set before. Vectors are too short
+to be shared: where cores are busy, threads that wait for each other make everything five times slower."""
+
+START = 2021
+"""Tag of the stream (`ensemble.streams`) of the vectors that Lanczos iterations start from."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How one end of a spectrum is looked for.
+
+    Attributes:
+        which: What the library calls it.
+        place: Where it stands among ascending eigenvalues.
+        basis: Lanczos vectors that are kept.
+        restarts: Of the iterations, until the eigenvalue counts as not found.
+        residual: Largest ||A v - lambda v|| / |lambda|. The error of lambda is far smaller where it stands alone: about
+            the square, over the relative gap.
+    """
+
+    which: str
+    place: int
+    basis: int
+    restarts: int
+    residual: float
+
+
+ENDS = {
+    "top": End("LA", -1, basis=12, restarts=60, residual=1e-3),
+    "bottom": End("SA", 0, basis=40, restarts=3, residual=1e-2),
+}
+"""The top takes some 20 products. The bottom of a lazy network is a thousandth of the top and has close neighbours:
+without a limit, more would be spent on it than on all the rest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """One network, and the samples that its loss is measured on.
+
+    Attributes:
+        weights: Per layer (out, in), float64, as stored.
+        biases: Per layer (out,), or None for a layer without.
+        units: Per layer the c in W = c theta.
+        trained: Per layer, whether its weights and its bias are parameters.
+        activation: Word of the hidden activation.
+        output_factor: What the output is multiplied by.
+        inputs: What the first of the layers reads (n, in).
+        targets: (n, o), classes as rows of zeros and a one.
+        reference: What is subtracted from the output before it is multiplied (n, o), or None.
+        loss: Word of the loss.
+    """
+
+    weights: list[Tensor]
+    biases: list[Tensor | None]
+    units: list[float]
+    trained: list[bool]
+    activation: str
+    output_factor: float
+    inputs: Tensor
+    targets: Tensor
+    reference: Tensor | None
+    loss: str
+
+    def hessian(self) -> HessianLinearOperator:
+        """The Hessian of the loss by the parameters, as an operator."""
+        return self._operator(_Hessian)
+
+    def gauss_newton(self) -> GGNLinearOperator:
+        """J^T L'' J, of the outputs' derivative J by the parameters and the loss's second derivative L'' by outputs."""
+        return self._operator(GGNLinearOperator)
+
+    def _operator(self, kind: type) -> "HessianLinearOperator | GGNLinearOperator":
+        model = _Model(self)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        # The check for determinism is for data loaders and dropout, and costs as much as four products.
+        known = {"check_deterministic": False, "num_data": len(self.inputs)}
+        return kind(model, _Loss(self.loss), parameters, [(self.inputs, self.targets)], **known)
+
+
+def landscapes(snapshot: "Snapshot", samples: int, rows: Iterable[int]) -> Iterator[Landscape]:
+    """The loss of single networks of a snapshot.
+
+    Args:
+        snapshot: The networks.
+        samples: Test samples that the loss is taken over, from the first on; fewer if there are fewer.
+        rows: Which networks.
+
+    Yields:
+        The landscape of each.
+    """
+    network, data, stack = snapshot.shard.network, snapshot.part.feature_data, snapshot.stack(torch.float64)
+    layers, samples = range(stack.first, network.layers), min(samples, data.samples)
+    for row in rows:
+        inputs, targets, reference = (
+            None if array is None else array[row if len(array) > 1 else 0][:samples]
+            for array in (data.inputs, data.targets, data.reference)
+        )
+        yield Landscape(
+            weights=[weights[row] for weights in stack.weights],
+            biases=[_bias(stack, layer, row, present=network.bias[layer]) for layer in layers],
+            units=[network.unit(layer) for layer in layers],
+            trained=[network.trained[layer] for layer in layers],
+            activation=stack.activation,
+            output_factor=float(stack.output_scale[row]),
+            inputs=inputs,
+            targets=targets,
+            reference=reference,
+            loss=snapshot.part.loss,
+        )
+
+
+def extreme(operator: "HessianLinearOperator | GGNLinearOperator", end: str, seed: int) -> float:
+    """One end of the spectrum of a symmetric operator.
+
+    Args:
+        operator: Of `Landscape`.
+        end: top or bottom.
+        seed: Of the vector that the iterations start from.
+
+    Returns:
+        The eigenvalue; NaN if the operator overflows or the iterations do not settle (`ENDS`).
+    """
+    how = ENDS[end]
+    with _quiet(), one_thread_each(), LIBRARIES.limit(limits=1, user_api="blas"):
+        matrix, size = operator.to_scipy(), operator.shape[0]
+        if size <= how.basis:
+            return _dense(matrix.matmat(np.eye(size)), how)
+        start = generator(seed, START, 0).standard_normal(size)
+        scale = np.linalg.norm(matrix.matvec(start)) / np.linalg.norm(start)
+        if scale == 0 or not math.isfinite(scale):
+            return 0.0 if scale == 0 else math.nan
+        # Below 4e-11 the library's test of convergence is an absolute one, so it gets a matrix of order one.
+        whole = LinearOperator(matrix.shape, matvec=lambda vector: matrix.matvec(vector) / scale, dtype=np.float64)
+        settings = {"which": how.which, "ncv": how.basis, "maxiter": how.restarts, "tol": how.residual}
+        try:
+            values, vectors = eigsh(whole, k=1, v0=start, **settings)
+        except ArpackError:  # no convergence is one of them
+            return math.nan
+        residual = np.linalg.norm(whole.matvec(vectors[:, 0]) - values[0] * vectors[:, 0])
+    return float(values[0] * scale) if residual <= how.residual * abs(values[0]) else math.nan
+
+
+def _bias(stack: Stack, layer: int, row: int, *, present: bool) -> Tensor | None:
+    """A layer's bias (out,): zeros, which biases start from, where there is one that nobody gave."""
+    weights, bias = stack.weights[layer - stack.first], stack.biases[layer - stack.first]
+    if bias is not None:
+        return bias[row]
+    return weights.new_zeros(weights.shape[1]) if present else None
+
+
+def _dense(matrix: np.ndarray, how: End) -> float:
+    """The same of a small matrix (p, p)."""
+    if not np.isfinite(matrix).all():
+        return math.nan
+    return float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[how.place])
+
+
+class _Hessian(HessianLinearOperator):
+    """The library's operator with the gradient's graph kept from product to product: four times as fast.
+
+    The library builds it anew for every vector, for data in many batches.
+    """
+
+    def _matmat_batch(self, inputs: Tensor, targets: Tensor, columns: list[Tensor]) -> list[Tensor]:
+        if not hasattr(self, "_gradient"):
+            loss = self._loss_func(self._model_func(inputs), targets)
+            self._gradient = torch.autograd.grad(loss, self._params, create_graph=True)
+        chosen = {"retain_graph": True, "materialize_grads": True}
+        products = [
+            torch.autograd.grad(self._gradient, self._params, [column[..., place] for column in columns], **chosen)
+            for place in range(columns[0].shape[-1])
+        ]
+        return [torch.stack(parts, dim=-1) for parts in zip(*products, strict=True)]
+
+
+class _Model(nn.Module):
+    """The scaled output as a function of theta."""
+
+    def __init__(self, landscape: Landscape) -> None:
+        super().__init__()
+        parts = zip(landscape.weights, landscape.biases, landscape.units, landscape.trained, strict=True)
+        self.layers = nn.ModuleList([_Layer(*part) for part in parts])
+        self.landscape = landscape
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        landscape = self.landscape
+        for layer in self.layers[:-1]:
+            hidden = activate(layer(hidden), landscape.activation)
+        output = self.layers[-1](hidden)
+        if landscape.reference is not None:
+            output = output - landscape.reference
+        return landscape.output_factor * output
+
+
+class _Layer(nn.Module):
+    """h to W h + b with W = c theta, and the bias alike."""
+
+    def __init__(self, weights: Tensor, bias: Tensor | None, unit: float, trained: bool) -> None:
+        super().__init__()
+        self.unit = unit
+        self.weights = nn.Parameter(weights / unit, requires_grad=trained)
+        self.bias = None if bias is None else nn.Parameter(bias / unit, requires_grad=trained)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.unit * self.bias
+        return nn.functional.linear(hidden, self.unit * self.weights, bias)
+
+
+class _Loss(nn.Module):
+    """A loss as `ensemble.losses` defines it, over all samples."""
+
+    reduction = "sum"  # nothing is left to be divided by
+
+    def __init__(self, loss: str) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, output: Tensor, targets: Tensor) -> Tensor:
+        if self.loss == "cross_entropy":
+            terms = -torch.log_softmax(output, dim=-1) * targets
+        else:
+            terms = (output - targets) ** 2
+        return loss_factor(self.loss, *output.shape) * terms.sum()
