@@ -97,3 +97,11 @@ def test_step_reads_named_files_and_those_of_earlier_runs(tmp_path):
         (kept,) = csv.DictReader(stream)
     assert (kept["experiment"], kept["verdict"]) == ("dyson_medium", "fail")
     assert list(kept) == list(COLUMNS)
+
+
+def test_of_those_not_measured_the_nearest_one_tells_why():
+    reasons = ["undecided: +0.1", "needs 10 replicas, has 5 (so far 0.8 ± 0.1)", "needs learning_rate 0.02"]
+    rows = [row(verdict="not_measured", steps=10**place, reason=reason) for place, reason in enumerate(reasons, 3)]
+    for count in (3, 2, 1):
+        for order in itertools.permutations(rows[-count:]):
+            assert chosen(order)[0]["reason"] == reasons[-count]

@@ -147,9 +147,9 @@ class Needs:
     def _schedule(self, cube: xr.Dataset) -> list[str]:
         lacks, last, network = [], self.steps(cube), self._network(cube)
         if last < self.least_steps:
-            lacks.append(f"{self.least_steps:.0e} steps, has {last:.3g}")
+            lacks.append(f"{self.least_steps:.3g} steps, has {last:.3g}")
         if self.most_steps is not None and last > self.most_steps:
-            lacks.append(f"at most {self.most_steps:.0e} steps, has {last:.3g}")
+            lacks.append(f"at most {self.most_steps:.3g} steps, has {last:.3g}")
         for word, least, coordinate in (
             ("epochs", self.least_epochs, "epoch"),
             ("of flow time", self.least_flow_time, "flow_time"),

@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def chosen(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
     """One row per claim.
 
-    A row that was measured goes before one that was not; among measured ones the longest schedule, then the most
-    replicas, then the experiment's name decides. The verdict never does.
+    A row that was measured goes before one that was not, and among these the one whose experiment came nearest to it;
+    then the longest schedule, the most replicas, and the experiment's name decide. The verdict never does.
 
     Args:
         rows: Rows of several experiments.
@@ -88,8 +88,14 @@ def _short(number: str) -> str:
     return f"{float(number):.4g}" if number != "" else ""
 
 
-def _weight(row: dict[str, str]) -> tuple[bool, int, int, str]:
-    return row["measured"] != "", int(row["steps"]), int(row["replicas"]), row["experiment"]
+def _weight(row: dict[str, str]) -> tuple[bool, int, int, int, str]:
+    nearness = 0 if row["measured"] != "" else _nearness(row["reason"])
+    return row["measured"] != "", nearness, int(row["steps"]), int(row["replicas"]), row["experiment"]
+
+
+def _nearness(reason: str) -> int:
+    """How near an experiment came to measuring a claim: of the right kind, with a first value, or of another kind."""
+    return 2 if not reason.startswith("needs ") else int("(so far " in reason)
 
 
 def _order(name: str) -> tuple[str, float, int]:
