@@ -44,3 +44,12 @@ def test_what_lacks_is_told(base_run: xr.Dataset, decaying: xr.Dataset) -> None:
         poincare(base_run, {}, times=[0], variable="lyapunov")
     with pytest.raises(ValueError, match="the grid has no replica = 9"):
         poincare(base_run, {}, times=[0], replica=9)
+
+
+def test_orbits_that_escape_do_not_hide_the_others(base_run: xr.Dataset) -> None:
+    """One orbit of a map without bound goes beyond all numbers; the rest is drawn on its own scale."""
+    wild = base_run.copy(deep=True)
+    wild["poincare"].loc[{"image": wild["image"][0]}] = 1e200
+    figure = poincare(wild, {}, times=[0, 60, 100], images=4)
+    assert max(abs(limit) for ax in figure.axes for limit in ax.get_xlim()) < 1e3
+    assert all(ax.get_title("left").endswith("1 of 4 escape") for ax in figure.axes)

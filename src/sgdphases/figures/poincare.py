@@ -14,6 +14,8 @@ from sgdphases.figures.style import INK, kind, label, new_figure, number, series
 from sgdphases.storage.cube import clock_of
 
 COLUMNS = 4
+ESCAPED = 1e6
+"""Size past which an orbit counts as escaped: a map with relu has no bound, and one such orbit would hide the rest."""
 
 
 @kind
@@ -40,11 +42,15 @@ def poincare(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Poincare
     rows = -(-len(places) // columns)
     figure, axes = new_figure(rows, columns, width=max(3.6, 0.5 + 2.25 * columns), height=0.4 + 2.5 * rows)
     sections = [cell.isel({clock_of(cell): place}) for place in places]
+    orbits = [_bounded(here[options.variable].isel(image=slice(options.images))) for here in sections]
     # What has come to rest to rounding is one point; axes that resolved it would show rounding.
-    least = max(0.02 * max(float(np.abs(here[options.variable]).max()) for here in sections), 1e-3)
-    for here, ax in zip(sections, axes.flat, strict=False):
-        _draw_section(ax, here[options.variable].isel(image=slice(options.images)), least)
-        ax.set_title(_title(here, options), loc="left")
+    sizes = [float(np.abs(section).max()) for section in orbits]
+    least = max(0.02 * np.nanmax([*sizes, 0.0]), 1e-3)
+    for here, section, ax in zip(sections, orbits, axes.flat, strict=False):
+        _draw_section(ax, section, least)
+        lost = int(section.isnull().all("iteration").sum())
+        lines = [_title(here, options), *([f"{lost} of {section.sizes['image']} escape"] if lost else [])]
+        ax.set_title("\n".join(lines), loc="left")
     for ax in axes.flat[len(places) :]:
         ax.remove()
     symbol = cell[options.variable].attrs.get("symbol", "X_t").replace("_t", "_{t+1}")
@@ -77,10 +83,16 @@ def _places(cell: xr.Dataset, options: Poincare) -> list[int]:
     return found
 
 
+def _bounded(section: xr.DataArray) -> xr.DataArray:
+    """The orbits that stay within bounds; the others are NaN."""
+    return section.where((np.abs(section) <= ESCAPED).all("iteration"))
+
+
 def _draw_section(ax: Axes, section: xr.DataArray, least: float) -> None:
     """Draw all orbits at one time on equal axes, at least `least` to both sides, with the diagonal."""
     values = section.transpose("image", "iteration").values
-    low, high = np.nanmin(values), np.nanmax(values)
+    known = values[np.isfinite(values)]
+    low, high = (known.min(), known.max()) if known.size else (0.0, 0.0)
     half = max(0.55 * (high - low), least)
     limits = (low + high) / 2 - half, (low + high) / 2 + half
     ax.plot(limits, limits, color=INK, lw=0.6, zorder=1)
