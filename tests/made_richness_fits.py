@@ -112,6 +112,7 @@ def drops_fit(cube: xr.Dataset, rate_axis: str) -> xr.Dataset:
     steps = xr.concat([10.0 * cube["richness"] / learning * (1 + each) for each in range(2)], "baseline")
     steps = steps.expand_dims(rate_axis) if rate_axis not in steps.dims else steps
     steps = steps.expand_dims(level=[0.99, 0.95])
+    steps["level"].attrs = {"symbol": "q", "long_name": "share of the baseline"}
     steps = steps.assign_coords(baseline=("baseline", [0, 1]), baseline_name=("baseline", ["start", "constant"]))
     steps.attrs = {"long_name": "updates until the loss drops", "symbol": "t_q"}
     return xr.Dataset({"drop_step": steps, "drop_step_error": 0.1 * steps}).assign_attrs(BOUNDS, rate_axis=rate_axis)

@@ -13,7 +13,13 @@ from typing import Any
 PACKAGE = Path(__file__).parent
 STREAMS = ("task", "weights", "order", "noise")
 DATASETS = "sgdphases.datasets.registry"
-_BESIDE_THE_SCIENCE = ("sgdphases.tracking", "sgdphases.provenance", "sgdphases.config", "sgdphases.steps.command")
+_BESIDE_THE_SCIENCE = (
+    "sgdphases.tracking",
+    "sgdphases.provenance",
+    "sgdphases.config",
+    "sgdphases.training",
+    "sgdphases.steps.command",
+)
 
 
 def digest(content: Any) -> str:

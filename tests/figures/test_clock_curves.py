@@ -115,7 +115,11 @@ def test_the_best_learning_rate_is_that_of_every_richness() -> None:
     for depth, ax in enumerate(figure.axes):
         for line, richness in zip(lines_of(ax), (0.001, 10), strict=True):
             apart = np.abs(np.log10(strips["learning_rate"]) - best.isel(depth=depth).sel(richness=richness))
-            part = strips["batch_loss"].isel(depth=depth, learning_rate=int(apart.argmin())).sel(richness=richness)
+            part = (
+                strips["batch_loss"]
+                .isel(depth=depth, learning_rate=int(np.argmin(apart.values)))
+                .sel(richness=richness)
+            )
             assert np.allclose(line[:, 1], part.median("replica"))
     lost = edges.assign(log_best_rate=edges["log_best_rate"].where(edges["richness"] != 10))
     bare = clock_curves(strips, {"learning_rate_edges": lost}, rate="best", values=[0.001, 10])
@@ -151,3 +155,13 @@ def test_wrong_words_are_refused(reduced: xr.Dataset) -> None:
         clock_curves(reduced, {}, clocks=["epoch"])
     with pytest.raises(ValueError, match="the grid has no richness = 7"):
         clock_curves(reduced, {}, values=[7])
+
+
+def test_nothing_to_draw_is_an_empty_panel(reduced: xr.Dataset) -> None:
+    clock_curves(reduced.assign(batch_loss=np.nan * reduced["batch_loss"]), {}).draw_without_rendering()
+    drops = drops_fit(reduced, "reduced_learning_rate")
+    drops["drop_step"] = drops["drop_step"] * np.nan
+    said = {"clocks": ["step", "late_time"], "variables": ["batch_loss", "ntk_alignment"]}
+    never = clock_curves(reduced, {"first_drop": drops}, **said)
+    assert [len(lines_of(ax)) for ax in never.axes] == [3, 0] * 4
+    never.draw_without_rendering()

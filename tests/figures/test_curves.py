@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from made_richness_fits import edges_fit, portrait_cube
 from sgdphases.figures.curves import curves
 
 
@@ -159,3 +160,18 @@ def test_a_mark_or_a_fit_that_is_not_there_is_told(
     with pytest.raises(ValueError, match="the fitted line needs one clock"):
         said = TIMES | {"series": "learning_rate", "at": {"layer": 0, "momentum": 0.9, "batch_size": 16}}
         curves(rates, base_fits, variables=["coupling"], fitted={"coupling": "weight_growth"}, **said)
+
+
+def test_times_can_tell_lines_apart() -> None:
+    strips = portrait_cube()
+    fits = {"learning_rate_edges": edges_fit(strips)}
+    said = {"x": "richness", "series": "step", "values": [50, 100], "at": {"depth": 3}, "scale": "linear"}
+    figure = curves(strips, fits, fit="learning_rate_edges", variables=["best_test_accuracy"], **said)
+    ax = figure.axes[0]
+    lines = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 7]
+    assert np.allclose(lines[0], 0.905) and np.allclose(lines[1], 0.91)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["$t = 100$", "$t = 50$"]
+    assert figure.get_suptitle() == "$L = 3$"
+    # Errors have the colours of the lines that are drawn, whatever else the fit knows.
+    bars = {tuple(part.get_color()[0][:3]) for part in ax.collections}
+    assert bars == {tuple(line.get_color()) for line in ax.lines if len(line.get_ydata()) == 7}

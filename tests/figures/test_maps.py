@@ -129,3 +129,18 @@ def test_the_overview_wants_one_map_a_variable(tiny: Callable[..., xr.Dataset]) 
     with pytest.raises(ValueError, match="overlap has 2 maps, over layer"):
         maps_overview(data, {}, variables=["overlap"])
     maps_overview(data, {}, variables=["overlap", "phase"], at={"layer": 1})
+
+
+def test_a_map_may_be_that_of_a_fit(cube: xr.Dataset) -> None:
+    richness = np.array([0.1, 1.0, 10.0])
+    words = {"axis_scale": "log", "symbol": r"\gamma"}
+    table = np.arange(9.0).reshape(3, 3) / 8
+    fit = xr.Dataset(
+        {"output_agreement": (("richness", "reference_richness"), table)},
+        coords={name: (name, richness, words) for name in ("richness", "reference_richness")},
+    )
+    said = {"variable": "output_agreement", "x": "richness", "y": "reference_richness"}
+    (mesh,) = meshes(phase_map(cube, {"agreement": fit}, fit="agreement", **said))
+    assert np.allclose(mesh.get_array(), table.T)
+    with pytest.raises(ValueError, match="needs the fit 'agreement'"):
+        phase_map(cube, {}, fit="agreement", **said)

@@ -44,6 +44,12 @@ def test_an_unknown_option_is_told_what_is_allowed() -> None:
         ("poincare", {}, "times: Field required"),
         ("collapse", {"x": "step"}, "x: .*'epoch_time' or 'flow_time'"),
         ("decay", {"layer": -1}, "layer: "),
+        ("rate_portrait", {"steps": []}, "steps: "),
+        ("rate_portrait", {"theory": "guessed"}, "theory: .*'fitted', 'toy' or 'none'"),
+        ("clock_curves", {"rate": "worst"}, "rate: "),
+        ("catapult_peaks", {"largest": 0}, "largest: "),
+        ("rate_exponents", {"others": ["largest"]}, "others.0: "),
+        ("sharpness", {"criterion": "sharp"}, "criterion: "),
     ],
 )
 def test_a_wrong_value_is_told_where_and_why(kind: str, said: dict, message: str) -> None:
@@ -54,3 +60,8 @@ def test_a_wrong_value_is_told_where_and_why(kind: str, said: dict, message: str
 def test_an_unknown_word_without_a_likeness_lists_all() -> None:
     with pytest.raises(ValueError, match="unknown kind 'xyz'; allowed: a, b"):
         one_of("xyz", ["b", "a"], "kind")
+
+
+def test_a_place_is_a_number_wherever_it_can_be_one() -> None:
+    options = options_of("rate_portrait", {"at": {"depth": 3, "richness": "1e-3", "loss": "cross_entropy"}})
+    assert options.at == {"depth": 3.0, "richness": 0.001, "loss": "cross_entropy"}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from made_richness_fits import drops_fit, edges_fit, portrait_cube
 from sgdphases.figures.scaling import batch_collapse, scaling
 
 
@@ -123,3 +124,51 @@ def test_one_panel_an_abscissa_or_an_estimate(cube: xr.Dataset, spacings: xr.Dat
     assert [ax.get_xlabel().split(" ")[0] for ax in figure.axes] == ["learning", "temperature"]
     with pytest.raises(ValueError, match=r"2 estimates \(y\) and 3 abscissae \(x\) make no panels"):
         scaling(cube, {"spacing": spacings}, x=["learning_rate"] * 3, **said)
+
+
+def test_powers_go_through_the_middle_of_their_points() -> None:
+    drops = drops_fit(portrait_cube(), "learning_rate").isel(learning_rate=[4])
+    said = {"fit": "first_drop", "y": ["drop_step"], "x": "richness", "at": {"level": 0.95, "baseline": 1}}
+    drops = drops.assign(drop_step=drops["drop_step"] * drops["richness"])
+    figure = scaling(drops, {"first_drop": drops}, scale="log", powers={"drop_step": [2]}, **said)
+    (law,) = [line for line in figure.axes[0].lines if line.get_label() == "power 2"]
+    x, y = law.get_xdata(), law.get_ydata()
+    points = drops["drop_step"].isel(level=1, baseline=1).squeeze()
+    assert np.log(y[1] / y[0]) / np.log(x[1] / x[0]) == pytest.approx(2)
+    assert np.interp(0, np.log(x), np.log(y)) == pytest.approx(float(np.log(points).mean()))
+    assert figure.get_suptitle() == "$q = 0.95$, baseline: constant"
+    few = scaling(drops, {"first_drop": drops}, scale="log", powers={"drop_step": [1]}, powers_range=[1, 1e9], **said)
+    (law,) = [line for line in few.axes[0].lines if line.get_label() == "power 1"]
+    assert law.get_xdata()[0] == pytest.approx(10 / 1.2)
+    none = scaling(
+        drops, {"first_drop": drops}, scale="log", powers={"drop_step": [1]}, powers_range=[1e8, 1e9], **said
+    )
+    assert not none.legends
+
+
+def test_each_group_may_have_its_own_power() -> None:
+    strips = portrait_cube()
+    fits = {"learning_rate_edges": edges_fit(strips)}
+    said = {"fit": "learning_rate_edges", "y": ["log_best_rate"], "x": "richness", "group": "depth", "scale": "log"}
+    powers = {"log_best_rate": [1, 2 / 3]}
+    figure = scaling(strips, fits, at={"step": 100}, powers=powers, powers_range=[9, 1e4], **said)
+    ax = figure.axes[0]
+    laws = {line.get_label(): line for line in ax.lines if str(line.get_label()).startswith("power")}
+    assert set(laws) == {"power 1", "power 0.667"}
+    for place, word in enumerate(laws):
+        assert laws[word].get_color() == ax.containers[place].lines[0].get_color()
+
+
+def test_decades_are_drawn_as_what_they_are_decades_of() -> None:
+    strips = portrait_cube()
+    fits = {"learning_rate_edges": edges_fit(strips)}
+    said = {"fit": "learning_rate_edges", "y": ["log_best_rate"], "x": "richness", "at": {"step": 100, "depth": 3}}
+    ax = scaling(strips, fits, scale="log", **said).axes[0]
+    expected = fits["learning_rate_edges"]["log_best_rate"].sel(step=100, depth=3)
+    assert np.allclose(ax.containers[0].lines[0].get_ydata(), 10**expected)
+    heights = np.log10(np.array(ax.containers[0].lines[2][0].get_segments())[:, :, 1])
+    assert np.allclose(np.ptp(heights, axis=1), 0.1)
+    assert ax.get_ylabel() == r"learning rate $\eta^\ast$"
+    plain = scaling(strips, fits, scale="semilog", **said).axes[0]
+    assert (plain.get_xscale(), plain.get_yscale()) == ("log", "linear")
+    assert np.allclose(plain.containers[0].lines[0].get_ydata(), expected)

@@ -131,3 +131,41 @@ def test_squares_and_layers(base_run: xr.Dataset) -> None:
     assert selection.layer_of(base_run["test_loss"], 1).identical(base_run["test_loss"])
     with pytest.raises(ValueError, match="the grid has no layer = 7"):
         selection.layer_of(square, 7)
+
+
+def named() -> xr.Dataset:
+    """Losses are words, and regimes numbers with names."""
+    coords = {
+        "loss": ["cross_entropy", "mean_squared_error"],
+        "regime": ("regime", [0, 1], {"long_name": "regime"}),
+        "regime_name": ("regime", ["lazy", "rich"]),
+        "layer": ("layer", [0, 1], {"long_name": "layer"}),
+        "layer_name": ("layer", ["layer 0 (4 to 3)", "layer 1 (3 to 2)"]),
+        "depth": ("depth", [2, 0], {"symbol": "L"}),
+    }
+    values = np.arange(16.0).reshape(2, 2, 2, 2)
+    return xr.Dataset({"x": (("loss", "regime", "layer", "depth"), values)}, coords, {"widths": [4, 3, 3, 2]})
+
+
+def test_places_may_be_words() -> None:
+    assert selection.at_values(named(), {"loss": "mean_squared_error", "regime": 1})["x"].min() == 12
+    with pytest.raises(ValueError, match="no loss = 'hinge'; it has cross_entropy, mean_squared_error"):
+        selection.at_values(named(), {"loss": "hinge"})
+    with pytest.raises(ValueError, match="no regime = 'rich'; it has 0, 1"):
+        selection.at_values(named(), {"regime": "rich"})
+
+
+def test_titles_name_what_has_a_name() -> None:
+    at = {"loss": "cross_entropy", "regime": 1, "layer": 0, "depth": 2}
+    said = "cross entropy, regime: rich, layer 0 (4 to 3), $L = 2$"
+    assert selection.place_words(named(), at) == said
+    assert selection.place_words(selection.at_values(named(), at), at) == said
+    assert selection.place_words(named(), at, skip=("layer", "loss")) == "regime: rich, $L = 2$"
+    assert selection.place_words(named(), {}) == ""
+
+
+def test_layers_are_the_depth_or_those_of_the_card() -> None:
+    assert selection.layers_of(named().isel(depth=0)) == 2
+    assert selection.layers_of(named().isel(depth=1)) == 3
+    assert selection.layers_of(named().drop_vars("depth")) == 3
+    assert selection.layers_of(named(), 5) == 5

@@ -41,6 +41,9 @@ def test_a_label_is_what_the_attributes_say(attrs: dict[str, str], said: str) ->
         (0.0, "0"),
         (1234.0, "1234"),
         (256, "2^{8}"),
+        (10**3.5, "10^{3.5}"),
+        (10**-0.5, "10^{-0.5}"),
+        (3.16, "3.16"),
     ],
 )
 def test_numbers_are_short(value: float, said: str) -> None:
@@ -50,7 +53,7 @@ def test_numbers_are_short(value: float, said: str) -> None:
 def test_a_value_is_named_by_its_symbol_or_its_word() -> None:
     assert style.value_label(array(symbol="v"), 2.0) == "$v = 2$"
     assert style.value_label(array(), 2.0) == r"$\mathrm{top_speed} = 2$"
-    assert style.value_label(xr.DataArray(["a"], name="kind"), "a") == "a"
+    assert style.value_label(xr.DataArray(["a_b"], name="kind"), "a_b") == "a b"
 
 
 def test_wrapping_never_breaks_a_formula() -> None:
@@ -125,3 +128,24 @@ def test_phases_differ_in_lightness_and_for_every_colour_vision() -> None:
             for second in range(first):
                 assert np.abs(seen[first] - seen[second]).max() > 0.1
                 assert abs(grey[first] ** (1 / 3) - grey[second] ** (1 / 3)) > 0.05
+
+
+def test_a_series_has_as_many_colours_as_lines() -> None:
+    assert [len(style.series_colours(count)) for count in range(4)] == [0, 1, 2, 3]
+    ends = style.series_colours(5)[:: len(style.series_colours(5)) - 1]
+    assert np.allclose([style.series_map()(0.0)[:3], style.series_map()(1.0)[:3]], ends)
+
+
+def test_cells_can_be_covered_or_hatched() -> None:
+    figure, axes = style.new_figure(1, 1, width=2, height=2)
+    borders = np.array([1.0, 2.0, 3.0])
+    region = np.array([[True, False], [False, True]])
+    style.hatch_cells(axes[0, 0], borders, borders, region, fill="#e9e9e9", said="lost")
+    style.hatch_cells(axes[0, 0], borders, borders, ~region, fill="white", hatch=None)
+    style.hatch_cells(axes[0, 0], borders, borders, region & False)
+    strokes, cover = axes[0, 0].collections
+    assert strokes.get_hatch() and not cover.get_hatch()
+    assert tuple(strokes.get_facecolor()[0]) == pytest.approx(to_rgb("#e9e9e9") + (1,))
+    assert cover.get_paths()[0].vertices[:, 0].max() == 3
+    style.headline(figure, "")
+    assert figure.get_suptitle() == ""

@@ -57,6 +57,8 @@ def catapult_peaks(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Ca
     places = [dict(zip(dims, at, strict=True)) for at in itertools.product(*(range(peak.sizes[dim]) for dim in dims))]
     tables = [_table(fit.isel(place), options) for place in places]
     kinds = np.unique(np.concatenate([table["scaled"].values for table in tables]))
+    richness = fit["richness"].values
+    shown = richness[richness <= max(options.largest * (1 + 1e-6), richness.min())]
     columns = min(len(places), 3)
     size = {"width": 2.6 + 2.3 * columns, "height": 0.8 + 2.6 * -(-len(places) // columns)}
     figure, axes = new_figure(-(-len(places) // columns), columns, **size, sharex=True, sharey=True)
@@ -65,8 +67,10 @@ def catapult_peaks(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Ca
         _draw_power(ax, table, options.power)
         ax.set(xscale="log", yscale="log", xlabel=label(fit["richness"]))
         ax.set_title(_title(fit, place))
-        if table.sizes["row"]:
-            log_ticks(ax.xaxis, fit["richness"].values)
+        ax.set_xlim(shown.min() / 2, shown.max() * 2)
+        log_ticks(ax.xaxis, shown)
+        if not kinds.size:
+            ax.set_ylim(1.0, 10.0)
     for ax in axes.flat[len(places) :]:
         ax.remove()
     for row in axes:

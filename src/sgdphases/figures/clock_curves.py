@@ -89,7 +89,9 @@ def clock_curves(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Cloc
     for (variable, at), lines, line_of_axes in zip(rows, found, axes, strict=True):
         for clock, ax in zip(options.clocks, line_of_axes, strict=True):
             for line in lines:
-                ax.plot(_clocked(line, clock), line.height, color=colours[line.place], lw=1.1)
+                times = _clocked(line, clock)
+                if np.isfinite(times).any():
+                    ax.plot(times, line.height, color=colours[line.place], lw=1.1)
             if variable.endswith("loss") and "constant_loss" in cell:
                 _draw_constant(ax, cell["constant_loss"].isel(at))
             ax.set_title(_title(cell.isel(at), at))

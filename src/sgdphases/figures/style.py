@@ -327,7 +327,7 @@ def colour_map(name: str) -> Colormap:
 
 def series_colours(count: int) -> list[tuple[float, float, float]]:
     """Colours of ordered lines: a lightness ramp that no colour vision mixes up and that stays visible on paper."""
-    ramp = mpl.colormaps[SEQUENTIAL](np.linspace(0.0, SERIES_END, count)) if count > 1 else [to_rgb("#31518c")]
+    ramp = mpl.colormaps[SEQUENTIAL](np.linspace(0.0, SERIES_END, count)) if count > 1 else [to_rgb("#31518c")] * count
     return [tuple(float(part) for part in colour[:3]) for colour in ramp]
 
 
