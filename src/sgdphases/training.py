@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from sgdphases.axes import spread
 from sgdphases.choices import one_of
 from sgdphases.datasets.registry import DATASETS, resolve
-from sgdphases.ensemble.shard import RUNNING, RUNNING_OF
+from sgdphases.ensemble.shard import HEAVY_BALL_RUNNING, NO_MEAN_FIELD, RUNNING, RUNNING_OF
 from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, RATE_AXES, SHAPE_AXES, SIZE_AXES
 from sgdphases.times import Records, Strict, Times, Whole, number
 
@@ -207,8 +207,8 @@ class Ensemble(Strict):
         if network.centered and self.streams.weights != "shared":
             raise ValueError("network.centered needs streams: {weights: shared}, one start for all points of a replica")
         if network.parametrisation == "mean_field":
-            foreign = sorted(named & {"weight_decay", "noise_scale", "coupling_ratio"})
-            running = sorted(set(self.running) & {"weight_work", "weight_diffusion"})
+            foreign = sorted(named & set(NO_MEAN_FIELD))
+            running = sorted(set(self.running) & set(HEAVY_BALL_RUNNING))
             if self.update != "sgd" or foreign or running:
                 what = ", ".join([*foreign, *running]) or f"update {self.update}"
                 raise ValueError(f"network.parametrisation mean_field is not defined with {what}")
@@ -231,7 +231,7 @@ class Ensemble(Strict):
         return self
 
     @model_validator(mode="after")
-    def _parameters_saidonce(self) -> "Ensemble":
+    def _parameters_said_once(self) -> "Ensemble":
         parameters = DATASETS[self.dataset["name"]].parameters
         for axis in DATA_AXES:
             named = axis in self.fixed or axis in self.grid or any(axis in point for point in self.points)

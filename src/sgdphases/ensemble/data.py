@@ -130,6 +130,7 @@ class Batches:
         self._device = device
         self._start = 0
         self._rows: tuple[torch.Tensor, ...] = ()
+        self._reference_rows: tuple[torch.Tensor, ...] = ()
         self._orders: dict[tuple[int, int], np.ndarray] = {}
         self.fetch: Callable[[int], None] = self._fetch_rows if seeded else self._fetch_set
         if not seeded:
@@ -142,38 +143,32 @@ class Batches:
 
     def _refer(self, references: np.ndarray) -> None:
         """Let each batch bring what the networks subtract, once if it is the same for all."""
-        data, device = self.data, self._device
-        alike = self.shared and len(set(references.tolist())) == 1
-        stored = references[:1] if alike else references
-        shape = (len(stored), data.sampler.batch_size, data.references.shape[-1])
-        self._reference = Buffer(shape, data.references.dtype, device).view
+        table, alike = self.data.references, self.shared and len(set(references.tolist())) == 1
+        self._reference_sets = references[:1] if alike else references
+        self._reference_chosen = torch.as_tensor(self._reference_sets, device=self._device)
+        shape = (len(self._reference_sets), self.data.sampler.batch_size, table.shape[-1])
+        self._reference = Buffer(shape, table.dtype, self._device).view
         self.reference = self._reference.expand(len(references), -1, -1)
-        if data.sampler.seeded:
-            self._reference_sets = torch.as_tensor(stored * data.sampler.samples, device=device)[:, None]
-        else:
-            self._reference_sets, self._reference_batches = torch.as_tensor(stored, device=device), data.references
-        self._set_offsets = torch.as_tensor(self.sets[: self._inputs.shape[0]] * data.sampler.samples, device=device)
-        plain = self.fetch
-
-        def fetch(step: int) -> None:
-            plain(step)
-            self._fetch_reference(step)
-
-        self.fetch = fetch
 
     def prepare(self, start: int, stop: int) -> None:
         """Make the sample numbers of steps start .. stop - 1 ready."""
         if not self.data.sampler.seeded:
             return
+        self._start = start
+        self._rows = self._rows_of(self.sets[: self._inputs.shape[0]], start, stop)
+        if self.reference is not None:
+            self._reference_rows = self._rows_of(self._reference_sets, start, stop)
+
+    def _rows_of(self, sets: np.ndarray, start: int, stop: int) -> tuple[torch.Tensor, ...]:
+        """Rows of some tables, laid one after the other, that the networks see: (networks * batch,) for each step."""
         sampler, known = self.data.sampler, {}
-        rows = np.empty((stop - start, self._inputs.shape[0], sampler.batch_size), dtype=np.int64)
-        for place in range(rows.shape[1]):
+        rows = np.empty((stop - start, len(sets), sampler.batch_size), dtype=np.int64)
+        for place, number in enumerate(sets):
             seed = int(self.orders[place])
             if seed not in known:
                 known[seed] = self._numbers(seed, start, stop)
-            rows[:, place] = known[seed] + self.sets[place] * sampler.samples
-        self._start = start
-        self._rows = torch.as_tensor(rows.reshape(stop - start, -1), device=self._device).unbind(0)
+            rows[:, place] = known[seed] + number * sampler.samples
+        return torch.as_tensor(rows.reshape(stop - start, -1), device=self._device).unbind(0)
 
     def _numbers(self, seed: int, start: int, stop: int) -> np.ndarray:
         """Sample numbers of one order stream, (steps, batch)."""
@@ -192,24 +187,17 @@ class Batches:
         batch = step % self.data.sampler.batches
         torch.index_select(self._feature_batches[batch], 0, self._chosen, out=self._inputs)
         torch.index_select(self._target_batches[batch], 0, self._chosen, out=self._targets)
+        if self.reference is not None:
+            torch.index_select(self.data.references[batch], 0, self._reference_chosen, out=self._reference)
 
     def _fetch_rows(self, step: int) -> None:
         """Batch of a step where networks have orders of their own."""
         rows = self._rows[step - self._start]
         torch.index_select(self.data.features, 0, rows, out=self._inputs.view(-1, self._inputs.shape[-1]))
         torch.index_select(self.data.targets, 0, rows, out=self._targets.view(-1, self._targets.shape[-1]))
-
-    def _fetch_reference(self, step: int) -> None:
-        """What the networks subtract on the batch of a step."""
-        data = self.data
-        if not data.sampler.seeded:
-            batch = self._reference_batches[step % data.sampler.batches]
-            torch.index_select(batch, 0, self._reference_sets, out=self._reference)
-            return
-        rows = self._rows[step - self._start].view(-1, data.sampler.batch_size) - self._set_offsets[:, None]
-        rows = (rows + self._reference_sets).reshape(-1)
-        flat = self._reference.view(-1, self._reference.shape[-1])
-        torch.index_select(data.references, 0, rows, out=flat)
+        if self.reference is not None:
+            rows, out = self._reference_rows[step - self._start], self._reference.view(-1, self._reference.shape[-1])
+            torch.index_select(self.data.references, 0, rows, out=out)
 
 
 def _distinct(tasks: Mapping[int, Any], lowest: int) -> tuple[dict[int, int], list[Any]]:

@@ -4,12 +4,14 @@ It depends on the start and the sample alone, so it is computed once for every s
 up like a target from then on. Networks that start alike (another richness, another learning rate) share it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from sgdphases.ensemble.networks import forward, starting_weights
+from sgdphases.ensemble.passes import Data
 from sgdphases.ensemble.shard import Shard
 
 CHUNK = 4096
@@ -56,3 +58,23 @@ def starting_outputs(shard: Shard, start: Start, inputs: torch.Tensor) -> torch.
         passes = forward(stacked, [None] * len(stacked), chunk, activation=network.activation)
         found[first : first + CHUNK] = passes.output[0]
     return found
+
+
+def referred(shard: Shard, data: Data, chosen: Sequence[Start]) -> Data:
+    """A data set with what centred networks subtract on it.
+
+    Args:
+        shard: As for `starting_outputs`.
+        data: What r networks see, inputs (r or 1, n, w).
+        chosen: Start of each of them.
+
+    Returns:
+        The same with `reference`, (1, n, o) where all networks start alike on the same inputs, else (r, n, o).
+    """
+    keys = [(start, row if len(data.inputs) > 1 else 0) for row, start in enumerate(chosen)]
+    found = {
+        (start, row): starting_outputs(shard, start, data.inputs[row]).to(data.inputs.dtype)
+        for start, row in dict.fromkeys(keys)
+    }
+    rows = list(found) if len(found) == 1 else keys
+    return replace(data, reference=torch.stack([found[key] for key in rows]))

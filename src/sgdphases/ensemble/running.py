@@ -15,7 +15,7 @@ from sgdphases.ensemble import iteration
 from sgdphases.ensemble.kinds import gradient_unit
 from sgdphases.ensemble.losses import as_numbers, loss_factor
 from sgdphases.ensemble.passes import Data, Stack, evaluate, prepared
-from sgdphases.ensemble.reference import Start, starting_outputs, starts
+from sgdphases.ensemble.reference import Start, referred, starts
 from sgdphases.ensemble.shard import LAYER_RUNNING, WHOLE_RUNNING, Shard
 from sgdphases.ensemble.state import State
 
@@ -186,8 +186,7 @@ class Running:
             return data
         key = (id(data.inputs), start)
         if key not in self._references:
-            outputs = starting_outputs(self.shard, start, data.inputs[0]).to(data.inputs.dtype)
-            self._references[key] = Data(data.inputs, data.targets, outputs[None])
+            self._references[key] = referred(self.shard, data, [start])
         return self._references[key]
 
     def _stack(self, state: State, row: int) -> Stack:

@@ -61,6 +61,8 @@ NUMBER_COLUMNS = {
     "depth": 0.0,
     "width": 0.0,
 }
+NO_MEAN_FIELD = ("weight_decay", "noise_scale", "coupling_ratio")
+"""Columns that are not defined on the parameters of mean_field networks."""
 SEED_COLUMNS = ("seed_task", "seed_weights", "seed_order", "seed_noise")
 
 
@@ -223,7 +225,7 @@ class Shard:
         """Refuse what is not defined on the parameters theta."""
         if self.update != "sgd" or set(self.running) & set(HEAVY_BALL_RUNNING):
             raise ValueError(f"mean_field networks are trained by sgd, without {' and '.join(HEAVY_BALL_RUNNING)}")
-        for name in ("weight_decay", "noise_scale", "coupling_ratio"):
+        for name in NO_MEAN_FIELD:
             if np.any(self.networks[name] != 0):
                 raise ValueError(f"mean_field networks have no {name}")
 

@@ -6,7 +6,6 @@ Letters in shapes: r network, n sample, o output, m mode.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +16,7 @@ from sgdphases.datasets.task import Task
 from sgdphases.ensemble.losses import as_numbers
 from sgdphases.ensemble.networks import Passes
 from sgdphases.ensemble.passes import Data, Evaluation, Stack, evaluate, output_gradient, prepared
-from sgdphases.ensemble.reference import START, Start, starting_outputs, starts
+from sgdphases.ensemble.reference import START, referred, starts
 from sgdphases.ensemble.shard import Shard
 from sgdphases.observables.controls import CONTROLS, controlled
 from sgdphases.observables.drift import LevelDynamics, level_dynamics
@@ -164,19 +163,9 @@ class Part:
             leading=[torch.as_tensor(self.frozen[layer]) for layer in range(self.first)],
             activation=self.shard.network.activation,
         )
-        return self._referred(data) if self.shard.network.centered else data
-
-    def _referred(self, data: Data) -> Data:
-        """The data set with what each network subtracts on it: its output at the start."""
-        found: dict[tuple[Start, int], torch.Tensor] = {}
-        keys = []
-        for row, start in enumerate(starts({name: self.column(name) for name in START})):
-            place = row if len(data.inputs) > 1 else 0
-            keys.append((start, place))
-            if keys[-1] not in found:
-                found[keys[-1]] = starting_outputs(self.shard, start, data.inputs[place]).to(data.inputs.dtype)
-        alike = len(found) == 1
-        return replace(data, reference=torch.stack([found[key] for key in (keys[:1] if alike else keys)]))
+        if not self.shard.network.centered:
+            return data
+        return referred(self.shard, data, starts({name: self.column(name) for name in START}))
 
 
 class Snapshot:

@@ -94,11 +94,9 @@ def _labelled(
         if len(layers) == 1 and "layer" in axes:
             axes, values = tuple(axis for axis in axes if axis != "layer"), values.squeeze(axis=2)
         variables[observable.name] = (("network", "step", *axes), values, observable.attributes)
-    for name in WHOLE_RUNNING:
-        if name in shard.running:
-            variables[name] = (("network", "update"), records.whole(name), running_attributes(name))
     for name in shard.running:
         if name in WHOLE_RUNNING:
+            variables[name] = (("network", "update"), records.whole(name), running_attributes(name))
             continue
         values = np.moveaxis(records.scalar(name), 0, 1)
         axes = ("layer",)[: values.ndim - 2]
