@@ -168,3 +168,16 @@ def test_work_decay_and_diffusion_make_the_whole_growth_of_the_norm(build, colum
         norms = sum(np.sum(record.weights[layer] ** 2, axis=(1, 2)) for record in records[:-1])
         work, diffusion = (records[-1].scalars[word][:, layer] for word in ("weight_work", "weight_diffusion"))
         np.testing.assert_allclose(grown, 2 * work - 2 * own["weight_decay"] * rate * norms + diffusion, rtol=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error", "half_squared_error"])
+def test_batch_losses_make_up_the_loss_of_an_epoch(build, loss):
+    """11 batches an epoch, the last of them smaller: their mean is what the epoch's sum gives."""
+    columns = {"loss": [loss] * 4}
+    shard, tasks = classifiers(build, columns, running=["epoch_train_loss", "batch_loss"], record_steps=[0, 11, 22, 30])
+    state, records = build.train(shard, tasks)
+    found = state.arrays["batch_loss"]
+    assert np.isfinite(found).all()
+    for number, epoch in ((1, slice(0, 11)), (2, slice(11, 22)), (3, slice(22, 30))):
+        expected = records[number].scalars["epoch_train_loss"]
+        np.testing.assert_allclose(found[:, epoch].mean(axis=1), expected, rtol=1e-6)
