@@ -183,8 +183,8 @@ class Landscape:
         }
 
     def _outputs(self, decades: float) -> np.ndarray:
-        """Outputs whose R² with the common function is half of what is lacking, or that of lazy networks."""
+        """Outputs that lack half of R² with the common function; lazy ones explain `lazy_agree` of themselves by it."""
         common = np.random.default_rng(0).standard_normal((200, 10))
         own = np.random.default_rng(round(100 + 10 * decades)).standard_normal((200, 10))
-        lacking = (1 - self.agree) / 2 if decades > -1 else 1 - self.lazy_agree
+        lacking = (1 - self.agree) / 2 if decades > -1 else (1 - self.lazy_agree) / self.lazy_agree
         return common + np.sqrt(lacking) * own

@@ -101,7 +101,7 @@ def test_what_a_card_cannot_say_is_named():
         "07.1": "needs fit richness_exponents; loss cross_entropy, has mean_squared_error",
         "09.1": "needs richness 316.228, 3162.28; fit first_drop; ",
         "11.2": "needs observable hessian_top; fit sharpness",
-        "13.1": "needs the fifty largest eigenvalues",
+        "13.1": "needs observable hessian_spectrum; fit sharpness",
         "19": "needs convolutional networks",
         "20": "needs loss curves of a million samples",
         "21.1": "needs convolutional networks",

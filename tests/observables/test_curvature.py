@@ -77,6 +77,23 @@ def test_ends_agree_with_dense_matrices(make: SimpleNamespace, network: dict, ac
         assert found["hessian_top"][row] == pytest.approx(factor * hessian[-1], rel=1e-3)
         assert found["hessian_bottom"][row] == pytest.approx(factor * hessian[0], rel=1e-2)
         assert found["gauss_newton_top"][row] == pytest.approx(factor * gauss_newton[-1], rel=1e-3)
+        whole = curvature.hessian_spectrum(snapshot)[row]
+        known = min(len(hessian), curvature.LEADING)
+        np.testing.assert_allclose(whole[:known], factor * hessian[::-1][:known], atol=1e-9 * factor * hessian[-1])
+        assert np.isnan(whole[known:]).all()
+
+
+@pytest.mark.parametrize("count", [3, 20])
+def test_leading_pairs_are_those_of_the_dense_matrix(make: SimpleNamespace, count: int) -> None:
+    snapshot, task = make.snapshot(network={"widths": [6, 8, 3]})
+    operator = next(landscape.landscapes(snapshot, 512, [0])).hessian()
+    values, vectors, residuals = landscape.leading(operator, count, 1)
+    hessian, _ = dense(make, snapshot, 0, task)
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(hessian)[::-1][:count], rtol=1e-6)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(count), atol=1e-9)
+    gaps = np.linalg.norm(hessian @ vectors - vectors * values, axis=0)
+    np.testing.assert_allclose(residuals, gaps, atol=1e-9 * values[0])
+    assert (residuals <= 1e-3 * np.abs(values)).all()
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])  # `make` only makes

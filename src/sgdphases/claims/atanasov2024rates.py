@@ -10,9 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from sgdphases.claims.chaos_readings import difference
 from sgdphases.claims.claim import Claim, Statement, Tolerance, listed
-from sgdphases.claims.readings import Measure
+from sgdphases.claims.readings import Measure, difference
 from sgdphases.claims.richness_conditions import ENTROPY, LAYERS, LAZY, PAPER, REPLICAS, RICH, OnStrips
 from sgdphases.claims.richness_readings import (
     along_richness,

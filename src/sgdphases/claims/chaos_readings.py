@@ -201,16 +201,6 @@ def long_enough(measure: Measure) -> Measure:
     return checked
 
 
-def difference(first: Measure, second: Measure) -> Measure:
-    """One reading less another of different networks."""
-
-    def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
-        one, other = first(cube, fits), second(cube, fits)
-        return Measurement(one.value - other.value, math.hypot(one.error, other.error))
-
-    return measure
-
-
 def decided(point: Point) -> Measure:
     """The paired difference of test losses between J² = 0.8 and 1; where its interval holds 0, nothing is judged."""
 

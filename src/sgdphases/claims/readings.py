@@ -150,6 +150,16 @@ def unreachable(reason: str) -> Measure:
     return measure
 
 
+def difference(first: Measure, second: Measure) -> Measure:
+    """One reading less another of different networks."""
+
+    def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
+        one, other = first(cube, fits), second(cube, fits)
+        return Measurement(one.value - other.value, math.hypot(one.error, other.error))
+
+    return measure
+
+
 def remarked(measure: Measure, remark: Callable[[xr.Dataset, Fits], str]) -> Measure:
     """A reading with a remark of its own."""
 

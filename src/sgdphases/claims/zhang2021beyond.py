@@ -11,7 +11,7 @@ from sgdphases.claims import chaos_readings as readings
 from sgdphases.claims.chaos_readings import BASE, on_fashion
 from sgdphases.claims.claim import Claim, Needs, Statement, Tolerance, listed, single
 from sgdphases.claims.network import Point
-from sgdphases.claims.readings import fitted
+from sgdphases.claims.readings import difference, fitted
 from sgdphases.claims.zhang2021decay import EDGE, STRONG, WHOLE_RUN, with_strength
 
 WINDOW = 3750.0
@@ -222,7 +222,7 @@ def _held_out() -> Statement:
             expected=math.nan,
             tolerance=Tolerance("below", 0.01),
             needs=needs,
-            measure=readings.difference(*losses),
+            measure=difference(*losses),
         ),
     ]
     return listed("chaos-34", "where the loss of held-out images is least", parts)

@@ -10,7 +10,7 @@ from sgdphases.claims import chaos_readings as readings
 from sgdphases.claims.chaos_readings import BASE, on_fashion
 from sgdphases.claims.claim import Claim, Needs, Statement, Tolerance, listed
 from sgdphases.claims.network import Point
-from sgdphases.claims.readings import Measure, fitted
+from sgdphases.claims.readings import Measure, difference, fitted
 
 PAPER = "arXiv 2107.09437"
 WHOLE_RUN = 37500.0
@@ -95,7 +95,7 @@ def _accuracy() -> Statement:
             f"λ = {EDGE:g} less λ = 0",
             Tolerance("above", 0),
             needs(10, 0.0, EDGE),
-            readings.difference(accuracy(EDGE), accuracy(0.0)),
+            difference(accuracy(EDGE), accuracy(0.0)),
         ),
     )
     parts = [

@@ -8,10 +8,10 @@ much). Claim 21 of the chaos study.
 
 import math
 
-from sgdphases.claims.chaos_readings import difference, on_fashion, recorded
+from sgdphases.claims.chaos_readings import on_fashion, recorded
 from sgdphases.claims.claim import Claim, Statement, Tolerance, listed
 from sgdphases.claims.network import Point
-from sgdphases.claims.readings import Measure
+from sgdphases.claims.readings import Measure, difference
 from sgdphases.claims.zhang2021decay import EDGE, EPOCH_TIME, WHOLE_RUN, with_strength
 
 PAPER = "DOI 10.1142/s2972335323500011"

@@ -72,6 +72,9 @@ def scaling(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Scaling) 
         said = label(_raised(fit[word], options))
         ax.set_ylabel("" if ax is not axes.flat[0] and len(options.y) == 1 else wrapped(said, 36))
         ax.margins(0.08)
+        x_values = np.unique(np.concatenate([part["x"].values for _, part in groups]))
+        if scales[0] == "log" and np.log10(x_values[-1] / x_values[0]) < 2:
+            value_ticks(ax.xaxis, x_values)  # powers of ten alone would say too little
         _draw_powers(ax, [part for _, part in groups], options.powers.get(word, []), options.powers_range)
         if options.exponents is not None:
             drawn = xr.concat([part for _, part in groups], dim="row", combine_attrs="override")
@@ -119,8 +122,6 @@ def _draw_exponent(ax: Axes, fit: xr.Dataset, name: str, drawn: xr.Dataset, opti
         ax.plot(ends, height * (ends / middle) ** power, color=THEORY, lw=1.4, label=words, zorder=1)
     lower = 0.6 * height
     ax.plot(ends, lower * ends / middle, color=INK, lw=1.2, ls=LINES[1], label="exponent 1", zorder=1)
-    if options.scale == "log":
-        value_ticks(ax.xaxis, np.unique(x[known]))
 
 
 def _draw_powers(ax: Axes, parts: list[xr.Dataset], powers: list[float], limits: list[float] | None) -> None:

@@ -137,13 +137,13 @@ def value_label(array: xr.DataArray, value: float) -> str:
 
 
 def number(value: float) -> str:
-    """A number in a formula: powers of two beyond eighths and half powers of ten as such, others with three digits."""
+    """A number in a formula: large and small powers of two, half powers of ten as such, others with three digits."""
     value = float(value)
     decades = 2 * np.log10(value) if value > 0 and np.isfinite(value) else 0.0
     if abs(decades - round(decades)) < 1e-6 and round(decades) % 2:
         return f"10^{{{round(decades) / 2:g}}}"
     exponent = np.log2(value) if value > 0 and np.isfinite(value) else 0.5
-    if abs(exponent - round(exponent)) < 1e-9 and (abs(exponent) > 6 or exponent < -3):
+    if abs(exponent - round(exponent)) < 1e-9 and (exponent > 12 or exponent < -3):
         return f"2^{{{round(exponent)}}}"
     if value and (abs(value) < 1e-3 or abs(value) >= 1e5):
         mantissa, power = f"{value:.2e}".split("e")

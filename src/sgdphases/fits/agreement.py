@@ -1,6 +1,6 @@
 """Do networks of different richness come to the same function and the same features?
 
-Networks share start and data within a replica; of each richness the one at the best learning rate is compared.
+Networks share start and data within a replica; of each richness one is compared (`strips.compared_places`).
 Expected: rich networks agree with each other, lazy with rich ones do not. Sources: Atanasov, Meterez, Simon, Pehlevan,
 arXiv 2410.04642, Figs. 5 and 6.
 """
@@ -11,7 +11,7 @@ import xarray as xr
 from sgdphases.fits.arrays import Floats, replica_mean
 from sgdphases.fits.curves import over_replicas
 from sgdphases.fits.grid import part_of
-from sgdphases.fits.strips import REGIMES, TOLERANCE, Strips, at_places, best_places, strips_of
+from sgdphases.fits.strips import REGIMES, TOLERANCE, Strips, at_places, compared_places, strips_of
 
 FIT = "agreement"
 LEARNING = 0.0
@@ -34,11 +34,11 @@ def agreement(cube: xr.Dataset) -> xr.Dataset:
     Returns:
         With `_error` over replicas. With outputs, over the other axes, richness and `reference_richness`:
         `output_agreement`, the coefficient of determination R² = 1 - |f - g|²/|g - mean g|² with the reference g, and
-        `output_correlation`, the squared correlation; of the former, the reference being the richer: `rich_agreement`
-        and `least_rich_agreement` (mean and least of pairs from richness 1 on), `lazy_rich_agreement` and
-        `largest_lazy_rich_agreement` (lazy with those). Over richness `final_feature_alignment` (also over layer) and
-        `final_ntk_alignment`; `alignment_spread`, largest less smallest of the last hidden layer from richness 1 on.
-        Networks that have not learned by the last step are left out.
+        `output_correlation`, the squared correlation; of the former, the reference being the less rich:
+        `rich_agreement` and `least_rich_agreement` (mean and least of pairs from richness 1 on), `lazy_rich_agreement`
+        and `largest_lazy_rich_agreement` (lazy with those). Over richness `final_feature_alignment` (also over layer)
+        and `final_ntk_alignment`; `alignment_spread`, largest less smallest of the last hidden layer from richness 1
+        on. Networks that have not learned by the last step are left out.
 
     Raises:
         ValueError: If the cube lacks one of the variables.
@@ -46,8 +46,7 @@ def agreement(cube: xr.Dataset) -> xr.Dataset:
     strips = strips_of(cube, FIT, "status", "test_loss")
     if not {"outputs", "feature_alignment", "ntk_alignment"} & set(cube.data_vars):
         raise ValueError(f"fit {FIT} needs outputs, feature_alignment or ntk_alignment in the cube")
-    loss = strips.values("test_loss", "step")[..., -1].astype(np.float64)
-    places = best_places(loss, strips.trained()[..., -1])
+    places = compared_places(strips)
     found: dict[str, tuple] = {}
     if "outputs" in cube:
         found |= _outputs(strips, places)
@@ -91,10 +90,10 @@ def _outputs(strips: Strips, places: np.ndarray) -> dict[str, tuple]:
 
 
 def _summaries(strips: Strips, determined: Floats) -> dict[str, tuple]:
-    """Means and extremes over pairs of which the second is the richer."""
+    """Means and extremes over pairs of which the reference is the less rich."""
     learning, lazy = strips.richness >= LEARNING - TOLERANCE, strips.richness <= REGIMES["lazy"][1]
-    richer = np.triu(np.ones((len(learning), len(learning)), dtype=bool), 1)
-    both, mixed = richer & learning[:, None] & learning, richer & lazy[:, None] & learning
+    richer = np.tril(np.ones((len(learning), len(learning)), dtype=bool), -1)
+    both, mixed = richer & learning[:, None] & learning, richer & learning[:, None] & lazy
 
     def read(each: Floats) -> Floats:
         mean = replica_mean(each).value

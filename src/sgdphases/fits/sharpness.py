@@ -17,7 +17,7 @@ from sgdphases.fits.interval_lines import bootstrapped_lines
 from sgdphases.fits.intervals import Estimate
 from sgdphases.fits.rate_lines import shaped, stacked
 from sgdphases.fits.silent_alignment import drop_time
-from sgdphases.fits.strips import REGIME, REGIMES, Strips, at_places, best_places, geometric, strips_of
+from sgdphases.fits.strips import REGIME, REGIMES, Strips, at_places, compared_places, geometric, strips_of
 
 FIT = "sharpness"
 
@@ -27,36 +27,44 @@ CURVATURES = {
 }
 
 
+SMALL = 0.01
+"""Share of the largest eigenvalue above which one counts as large (Figs. 3c and 3d)."""
+
+
 def sharpness(cube: xr.Dataset) -> xr.Dataset:
     """Powers of the richness in the curvature, and how curvature and learning rate meet.
 
     Args:
-        cube: With `hessian_top`, `status`, `test_loss`; `hessian_bottom`, `gauss_newton_top`, and for the edge
-            `batch_loss` and `constant_loss`, where there are any.
+        cube: With `hessian_top`, `status`, `test_loss`; `hessian_bottom`, `gauss_newton_top`, `hessian_spectrum`, and
+            for the edge `batch_loss` and `constant_loss`, where there are any.
 
     Returns:
         With `_error` (and `_low`, `_high` of exponents). For c in hessian_top, gauss_newton_top: over richness
         `start_c` (step 0), over richness and learning rate `end_c` (last step, networks that have learned), over
-        richness `best_end_c` (at the best learning rate); over `regime` (lazy, rich) `start_c_exponent`,
-        `best_end_c_exponent`, and also over the learning rate `end_c_exponent`. `sharpening`, best end over start, over
-        richness; `predicted_log_rate`, decades of 2 over the curvature at the end, over richness and learning rate,
-        and `best_predicted_log_rate`. With hessian_bottom `start_ratio`, smallest over largest eigenvalue, over
-        richness, and `rich_start_ratio`. Over the grid `drop_edge`, learning rate times curvature where the loss has
-        fallen 5 % below the best constant answer's (its logarithm between records by a straight line), and
-        `largest_edge`, the largest of the records.
+        richness `best_end_c` (at the best learning rate, see `strips.compared_places`); over `regime` (lazy, rich)
+        `start_c_exponent`, `best_end_c_exponent`, and also over the learning rate `end_c_exponent`. `sharpening`, best
+        end over start, over richness; `predicted_log_rate`, decades of 2 over the curvature at the end, over richness
+        and learning rate, and `best_predicted_log_rate`. With hessian_bottom `start_ratio`, smallest over largest
+        eigenvalue, over richness, and `rich_start_ratio`. With hessian_spectrum `start_large_count` and
+        `best_end_large_count`, numbers of eigenvalues above `SMALL` of the largest, over richness, and their means over
+        a regime's values of it, `start_large_count_mean` and `best_end_large_count_mean`, over `regime`. Over the grid
+        `drop_edge`, learning rate times curvature where the loss has fallen 5 % below the best constant answer's (its
+        logarithm between records by a straight line), and `largest_edge`, the largest of the records.
 
     Raises:
         ValueError: If the cube lacks one of the variables.
     """
     strips = strips_of(cube, FIT, "hessian_top", "status", "test_loss")
     learned = strips.trained()[..., -1]
-    places = best_places(strips.values("test_loss", "step")[..., -1].astype(np.float64), learned)
+    places = compared_places(strips)
     found: dict[str, tuple] = {}
     for name in CURVATURES:
         if name in cube:
             found |= _powers(strips, name, learned, places)
     if "hessian_bottom" in cube:
         found |= _bottom(strips)
+    if "hessian_spectrum" in cube:
+        found |= _counts(strips, learned, places)
     found |= _edge(strips)
     missing = int((places < 0).sum())
     reasons = [f"nothing has learned at {missing} of {places.size} values of the richness"] if missing else []
@@ -124,6 +132,25 @@ def _bottom(strips: Strips) -> dict[str, tuple]:
 
     about = ("smallest over largest curvature at the start, rich networks", words[1])
     return found | strips.described("rich_start_ratio", over_replicas(over_rich, ratio), about)
+
+
+def _counts(strips: Strips, learned: np.ndarray, places: np.ndarray) -> dict[str, tuple]:
+    """How many eigenvalues of the Hessian are large."""
+    levels = strips.values("hessian_spectrum", "step", "mode").astype(np.float64)
+    large = levels > SMALL * np.fmax.reduce(levels, axis=-1, keepdims=True)
+    count = np.where(np.isnan(levels).all(axis=-1), np.nan, large.sum(axis=-1))
+    start = mean_over(np.moveaxis(count[..., 0], 3, 0)) if strips.steps[0] == 0 else count[..., 0, 0] * np.nan
+    end = at_places(np.where(learned, count[..., -1], np.nan), places)
+    found: dict[str, tuple] = {}
+    for word, values in (("start", start), ("best_end", end)):
+        when = word.removeprefix("best_")
+        about = (f"eigenvalues above one per cent of the largest at the {when}", "n")
+        found |= strips.described(f"{word}_large_count", replica_mean(values), about, "richness")
+        cells = (np.moveaxis(values[:, :, strips.regime(regime)], 1, -1) for regime in REGIMES)
+        means = [replica_mean(each.reshape(-1, each.shape[-1])) for each in cells]
+        about = (f"{about[0]}, mean over the richness", r"\langle n\rangle_\gamma")
+        found |= strips.described(f"{word}_large_count_mean", stacked(means, 1), about, "regime")
+    return found
 
 
 def _edge(strips: Strips) -> dict[str, tuple]:

@@ -181,6 +181,31 @@ def best_places(loss: np.ndarray, trained: np.ndarray) -> np.ndarray:
     return np.where(usable.any(axis=-1), place, -1)
 
 
+def compared_places(strips: Strips) -> np.ndarray:
+    """Which network stands for each strip where strips are compared with each other at the last step.
+
+    Where the axis counts learning rates in powers of the richness, one place for all: curvature and outputs at the end
+    depend on the learning rate, and the best one changes from strip to strip by chance. It is the place at which the
+    most strips have learned, and of those the one with the least test loss. Elsewhere it is the best of each strip.
+
+    Args:
+        strips: Of a cube with `status` and `test_loss`.
+
+    Returns:
+        Places, (O, G); -1 where that network has not learned.
+    """
+    loss, learned = strips.values("test_loss", "step")[..., -1].astype(np.float64), strips.trained()[..., -1]
+    if strips.rate_axis not in RATE_AXES:
+        return best_places(loss, learned)
+    usable = (learned & (loss > 0)).all(axis=0)
+    height = mean_over(np.log(np.where(usable, loss, 1.0)))
+    count = usable.sum(axis=1)
+    mean = np.where(usable, height, 0.0).sum(axis=1) / np.maximum(count, 1)
+    place = np.where(count == count.max(axis=-1, keepdims=True), mean, np.inf).argmin(axis=-1)
+    known = np.take_along_axis(usable, place[:, None, None], axis=-1)[..., 0]
+    return np.where(known, place[:, None], -1)
+
+
 def at_places(values: np.ndarray, places: np.ndarray) -> Floats:
     """Values at one place on each strip.
 

@@ -1,9 +1,9 @@
 """How sharply the loss is curved: the ends of the Hessian's spectrum and the top of the Gauss-Newton matrix.
 
 Over the first test samples (`LOSS_PROBES`), one network at a time, with the card's loss. Each function takes a
-snapshot of r networks and returns N lambda, (r,): eigenvalues by the parameters theta (weights over their unit) times
-the factor by which the learning rate is multiplied, so that gradient descent is stable below 2 / learning_rate whatever
-the parametrisation. NaN where the iterations do not settle, and for networks that have diverged.
+snapshot of r networks and returns N lambda, (r, ...): eigenvalues by the parameters theta (weights over their unit)
+times the factor by which the learning rate is multiplied, so that gradient descent is stable below 2 / learning_rate
+whatever the parametrisation. NaN where the iterations do not settle, and for networks that have diverged.
 """
 
 import math
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 LOSS_PROBES = 512
 """Test samples, from the first on, over which the loss is taken, in float64."""
+
+LEADING = 50
+"""Eigenvalues of `hessian_spectrum`, as many as arXiv 2410.04642 shows in Fig. 3."""
 
 Array = np.ndarray
 
@@ -35,14 +38,20 @@ def gauss_newton_top(snapshot: "Snapshot") -> Array:
     return _each(snapshot, "gauss_newton", "top")
 
 
-def _each(snapshot: "Snapshot", matrix: str, end: str) -> Array:
-    """One end of one matrix of every network (r,)."""
+def hessian_spectrum(snapshot: "Snapshot") -> Array:
+    """N times the `LEADING` largest eigenvalues of the Hessian (r, LEADING), descending; NaN past the parameters."""
+    return _each(snapshot, "hessian", "leading", LEADING)
+
+
+def _each(snapshot: "Snapshot", matrix: str, end: str, *shape: int) -> Array:
+    """One end of one matrix of every network (r, *shape)."""
     # Here, because the library behind it takes seconds to import and few cards ask.
-    from sgdphases.observables.landscape import extreme, landscapes
+    from sgdphases.observables.landscape import extreme, landscapes, leading
 
     # A network that has diverged is handed over as zeros.
     rows = np.flatnonzero(np.any([weights.any(axis=(1, 2)) for weights in snapshot.weights.values()], axis=0))
-    seeds, found = snapshot.column("seed_weights"), np.full(len(snapshot.part.networks), math.nan)
+    seeds, found = snapshot.column("seed_weights"), np.full((len(snapshot.part.networks), *shape), math.nan)
     for row, landscape in zip(rows, landscapes(snapshot, LOSS_PROBES, rows), strict=True):
-        found[row] = extreme(getattr(landscape, matrix)(), end, int(seeds[row]))
+        operator, seed = getattr(landscape, matrix)(), int(seeds[row])
+        found[row] = leading(operator, *shape, seed)[0] if shape else extreme(operator, end, seed)
     return snapshot.shard.network.rate_factor * found

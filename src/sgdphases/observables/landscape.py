@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -74,6 +74,10 @@ ENDS = {
 }
 """The top takes some 20 products. The bottom of a lazy network is a thousandth of the top and has close neighbours:
 without a limit, more would be spent on it than on all the rest."""
+
+
+LEADING_RESTARTS = 30
+"""Of the iterations that look for many eigenvalues at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,23 +168,81 @@ def extreme(operator: "HessianLinearOperator | GGNLinearOperator", end: str, see
         The eigenvalue; NaN if the operator overflows or the iterations do not settle (`ENDS`).
     """
     how = ENDS[end]
-    with _quiet(), one_thread_each(), LIBRARIES.limit(limits=1, user_api="blas"):
-        matrix, size = operator.to_scipy(), operator.shape[0]
-        if size <= how.basis:
-            return _dense(matrix.matmat(np.eye(size)), how)
-        start = generator(seed, START, 0).standard_normal(size)
-        scale = np.linalg.norm(matrix.matvec(start)) / np.linalg.norm(start)
-        if scale == 0 or not math.isfinite(scale):
-            return 0.0 if scale == 0 else math.nan
-        # Below 4e-11 the library's test of convergence is an absolute one, so it gets a matrix of order one.
-        whole = LinearOperator(matrix.shape, matvec=lambda vector: matrix.matvec(vector) / scale, dtype=np.float64)
+    with _alone():
+        if operator.shape[0] <= how.basis:
+            return _dense(operator, how)
         settings = {"which": how.which, "ncv": how.basis, "maxiter": how.restarts, "tol": how.residual}
-        try:
-            values, vectors = eigsh(whole, k=1, v0=start, **settings)
-        except ArpackError:  # no convergence is one of them
-            return math.nan
-        residual = np.linalg.norm(whole.matvec(vectors[:, 0]) - values[0] * vectors[:, 0])
-    return float(values[0] * scale) if residual <= how.residual * abs(values[0]) else math.nan
+        value, _, residual = _lanczos(operator, 1, seed, settings)
+    return float(value[0]) if residual[0] <= how.residual * abs(value[0]) else math.nan
+
+
+def leading(
+    operator: "HessianLinearOperator | GGNLinearOperator", count: int, seed: int, *, residual: float = 1e-3
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The largest eigenvalues of a symmetric operator and their vectors, by restarted Lanczos iterations.
+
+    Args:
+        operator: Of `Landscape`.
+        count: How many.
+        seed: Of the vector that the iterations start from.
+        residual: Share of an eigenvalue that is allowed to its residual.
+
+    Returns:
+        Eigenvalues in descending order (count,), vectors of length one (parameters, count) and residuals
+        ||A v - lambda v|| (count,); all NaN if the operator overflows or the iterations do not settle, and past the
+        number of parameters.
+    """
+    size = operator.shape[0]
+    with _alone():
+        if size <= 2 * count:
+            return _padded(operator, count)
+        settings = {"which": "LA", "ncv": min(size, 2 * count + 1), "maxiter": LEADING_RESTARTS, "tol": residual / 10}
+        values, vectors, residuals = _lanczos(operator, count, seed, settings)
+    order = np.argsort(-values)
+    return values[order], vectors[:, order], residuals[order]
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One thread, and no warnings of the library."""
+    with _quiet(), one_thread_each(), LIBRARIES.limit(limits=1, user_api="blas"):
+        yield
+
+
+def _lanczos(
+    operator: "HessianLinearOperator | GGNLinearOperator", count: int, seed: int, settings: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eigenvalues (count,), vectors (parameters, count), residuals (count,); NaN where there are none, 0 of nothing."""
+    matrix, size = operator.to_scipy(), operator.shape[0]
+    none = np.full(count, math.nan), np.full((size, count), math.nan), np.full(count, math.nan)
+    start = generator(seed, START, 0).standard_normal(size)
+    scale = np.linalg.norm(matrix.matvec(start)) / np.linalg.norm(start)
+    if scale == 0:
+        return np.zeros(count), none[1], np.zeros(count)
+    if not math.isfinite(scale):
+        return none
+    # Below 4e-11 the library's test of convergence is an absolute one, so it gets a matrix of order one.
+    whole = LinearOperator(matrix.shape, matvec=lambda vector: matrix.matvec(vector) / scale, dtype=np.float64)
+    try:
+        values, vectors = eigsh(whole, k=count, v0=start, **settings)
+    except ArpackError:  # no convergence is one of them
+        return none
+    images = np.stack([whole.matvec(vector) for vector in vectors.T], axis=1)
+    return values * scale, vectors, np.linalg.norm(images - vectors * values, axis=0) * scale
+
+
+def _padded(
+    operator: "HessianLinearOperator | GGNLinearOperator", count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `leading` gives, of a small matrix."""
+    size = operator.shape[0]
+    values, vectors = np.full(count, math.nan), np.full((size, count), math.nan)
+    matrix = operator.to_scipy().matmat(np.eye(size))
+    if np.isfinite(matrix).all():
+        known = min(count, size)
+        found, basis = np.linalg.eigh((matrix + matrix.T) / 2)
+        values[:known], vectors[:, :known] = found[::-1][:known], basis[:, ::-1][:, :known]
+    return values, vectors, np.linalg.norm(matrix @ vectors - vectors * values, axis=0)
 
 
 def _bias(stack: Stack, layer: int, row: int, *, present: bool) -> Tensor | None:
@@ -191,8 +253,9 @@ def _bias(stack: Stack, layer: int, row: int, *, present: bool) -> Tensor | None
     return weights.new_zeros(weights.shape[1]) if present else None
 
 
-def _dense(matrix: np.ndarray, how: End) -> float:
-    """The same of a small matrix (p, p)."""
+def _dense(operator: "HessianLinearOperator | GGNLinearOperator", how: End) -> float:
+    """One end of the spectrum of a small matrix."""
+    matrix = operator.to_scipy().matmat(np.eye(operator.shape[0]))
     if not np.isfinite(matrix).all():
         return math.nan
     return float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[how.place])

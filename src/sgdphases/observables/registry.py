@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LEVELS = ("layer", "mode")
 LAYERS = ("layer",)
+MODES = ("mode",)
 
 CONTROLLED = ("control",)
 IMAGES = ("control", "image")
@@ -163,6 +164,7 @@ _ROWS = (
         "largest eigenvalue of the Gauss-Newton matrix",
         r"N\lambda_\mathrm{GN}",
     ),
+    _on_test(curvature.hessian_spectrum, MODES, "eigenvalue of the Hessian", r"N\lambda_m"),
     _on_test(kernels.ntk_alignment, (), "alignment of the tangent kernel with the targets", r"\mathrm{CKA}(K, YY^T)"),
     _on_test(kernels.ntk_movement, (), "turn of the tangent kernel from its start", r"1-\cos(K, K(0))"),
     _on_test(kernels.ntk_growth, (), "growth of the tangent kernel", r"\|K\|/\|K(0)\|"),
