@@ -29,7 +29,7 @@ CLOCKS = ("epoch", "epoch_time", "flow_time", "step")
 MOST_POINTS = 1000
 """Grid points that get a run each: replaying more takes longer than most experiments, and nobody pages through them."""
 
-UNTOLD = {"mode", "image", "iteration"}
+UNTOLD = set(NUMBERED) - {"layer", "control"}
 """Dimensions whose variables are no single number of a point."""
 
 MOST_METRICS = store.KEYS_PER_RUN
