@@ -8,6 +8,7 @@ from matplotlib.collections import PolyCollection, QuadMesh
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
+from made_richness import Toy, richness_cube
 from made_richness_fits import SHIFTS, edges_fit, exponents_fit, portrait_cube
 from sgdphases.ensemble.status import CATAPULTED, NONFINITE, UNTRIED
 from sgdphases.figures.rate_portrait import rate_portrait
@@ -174,3 +175,9 @@ def test_what_cannot_be_drawn_is_refused(
         rate_portrait(portrait, fits, **said)
     with pytest.raises(ValueError, match="unknown variable 'status'"):
         rate_portrait(portrait.drop_vars("status"), fits)
+
+
+def test_learning_rates_in_units_of_the_richness_are_refused() -> None:
+    cube = richness_cube(Toy(), depth=[2, 3], rate_axis="scaled_learning_rate", rates=10 ** np.linspace(0, 2, 40))
+    with pytest.raises(ValueError, match="learning_rate changes along both scaled"):
+        rate_portrait(cube, {})

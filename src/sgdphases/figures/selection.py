@@ -250,12 +250,15 @@ def panels(array: xr.DataArray, x: str, y: str) -> list[Panel]:
         Panels, the last of the remaining dimensions running fastest.
 
     Raises:
-        ValueError: If x and y lie along the same dimension.
+        ValueError: If x and y lie along the same dimension, or one of them changes along both.
     """
     array, column = on_grid(array, x)
     array, row = on_grid(array, y)
     if row == column:
         raise ValueError(f"{x} and {y} lie along the same axis, {row}; choose two that do not")
+    for word in (x, y):
+        if {row, column} <= set(array[word].dims):
+            raise ValueError(f"{word} changes along both {row} and {column}; choose an axis of the grid")
     rest = [dim for dim in array.dims if dim not in (row, column)]
     found = []
     for combination in itertools.product(*(range(array.sizes[dim]) for dim in rest)):
