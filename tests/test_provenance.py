@@ -109,3 +109,22 @@ def test_of_data_sets_a_job_follows_its_own_row_and_loader_only(copied_package):
         "fashion_mnist",
     }
     assert fresh("train") != fresh("train", "digits")
+
+
+def test_only_jobs_on_tables_of_images_follow_their_code(copied_package):
+    copy, fresh = copied_package
+    names = ("teacher_student", "fashion_mnist", "tiny_imagenet", "imagenet")
+    for module, changed in (
+        ("image_table", {"tiny_imagenet", "imagenet"}),
+        ("table_tasks", {"tiny_imagenet", "imagenet"}),
+        ("decoding", set()),
+        ("image_sources", set()),
+        ("image_files", set()),
+        ("prepare", set()),
+    ):
+        before = {name: fresh("train", name) for name in names}
+        path = copy / "datasets" / f"{module}.py"
+        text = path.read_text()
+        path.write_text(text + "\nCONSTANT = 1\n")
+        assert {name for name in names if fresh("train", name) != before[name]} == changed, module
+        path.write_text(text)

@@ -30,6 +30,7 @@ class DataConfig(Strict):
     """Where data sets are kept and where they may be fetched."""
 
     directory: str = "data"
+    imagenet: str = ""
     mirrors: Annotated[list[str], BeforeValidator(_listed)] = []
 
 

@@ -1,15 +1,20 @@
 """What the workflow asks of a configuration: lists of shards, fits and figures, and the digests that decide reruns."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sgdphases.config import Card, ConfigError, read_card, read_config
-from sgdphases.datasets.registry import DATASETS
+from sgdphases.datasets.registry import DATASETS, stored, stored_name
+from sgdphases.datasets.remote import imagenet_folder
+from sgdphases.datasets.table_folder import table_folder
 from sgdphases.files import read_json
 from sgdphases.provenance import digest, fingerprint
 from sgdphases.shards import Part, parts
+
+DECODING_THREADS = 4
 
 
 class Project:
@@ -37,6 +42,7 @@ class Project:
                 self._parts[name] = {part.name: part for part in parts(self.cards[name])}
             except ConfigError as error:
                 raise ConfigError(f"{path}: {error}") from None
+            self._check_folder(name)
 
     @property
     def tracking_uri(self) -> str:
@@ -53,7 +59,33 @@ class Project:
 
     def manifest(self, experiment: str) -> str:
         """File that says an experiment's data set is ready; its name does not depend on where the data are kept."""
-        return f"results/datasets/{self._dataset(experiment)}.json"
+        return f"results/datasets/{stored_name(self.cards[experiment].ensemble.dataset)}.json"
+
+    def _check_folder(self, experiment: str) -> None:
+        """Raise a ConfigError if the user's own images are wanted, not decoded yet, and nowhere to be found."""
+        dataset, data = self.cards[experiment].ensemble.dataset, self.config.data
+        ready = Path(self.manifest(experiment)).exists() or table_folder(dataset, data.directory).exists()
+        if dataset["name"] != "imagenet" or ready:
+            return
+        try:
+            imagenet_folder(data.imagenet)
+        except FileNotFoundError as error:
+            raise ConfigError(f"{self.paths[experiment]}: ensemble.dataset: {error}") from None
+
+    def data_threads(self, name: str) -> int:
+        """Threads that a data set is made ready with, by its name on the disk: images are decoded side by side."""
+        return DECODING_THREADS if name not in DATASETS else 1
+
+    def data_arguments(self, name: str) -> list[str]:
+        """What step `download` is told of a data set, by its name on the disk."""
+        cards = (card.ensemble.dataset for card in self.cards.values())
+        dataset = next((dataset for dataset in cards if stored_name(dataset) == name), {"name": name})
+        words = ["--dataset", dataset["name"]]
+        if stored(dataset):
+            words += ["--parameters", json.dumps(stored(dataset), sort_keys=True)]
+        if dataset["name"] == "imagenet" and self.config.data.imagenet:
+            words += ["--imagenet", self.config.data.imagenet]
+        return words + [word for mirror in self.config.data.mirrors for word in ("--mirrors", mirror)]
 
     def _dataset(self, experiment: str) -> str:
         return self.cards[experiment].ensemble.dataset["name"]
@@ -113,5 +145,5 @@ class Project:
 
 
 def datasets() -> list[str]:
-    """Names of all data sets, for the wildcard's constraint."""
-    return sorted(DATASETS)
+    """Patterns of the names of all data sets on the disk, for the wildcard's constraint."""
+    return [f"{name}-[0-9a-f]{{12}}" if entry.table else name for name, entry in sorted(DATASETS.items())]

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from sgdphases.datasets.download import DownloadError, Patience, fetch
+from sgdphases.datasets.download import LONGEST_TEXT, DownloadError, Patience, fetch, fetch_from, fetch_text
 from sgdphases.datasets.remote import RemoteFile
 
 BODY = np.random.default_rng(1).bytes(200_000)
@@ -235,3 +235,31 @@ def test_credentials_are_nowhere(box, server, dead, caplog, capfd):
     assert host in source
     assert "secret" not in seen
     assert "user" not in seen
+
+
+def test_sha256_where_no_md5_is_known(box, server, tmp_path):
+    wanted = RemoteFile("file.bin", "box", "", sha256=hashlib.sha256(BODY).hexdigest())
+    assert fetch_from(f"{server.address}{PATH}", wanted, tmp_path / "file.bin") == f"{server.address}{PATH}"
+    assert box.body() == BODY
+    server.files[PATH] = b"x" + BODY[1:]
+    with pytest.raises(DownloadError, match=f"wrong checksum: expected sha256 {wanted.sha256}, found"):
+        fetch_from(f"{server.address}{PATH}", wanted, tmp_path / "file.bin")
+
+
+def test_text_from_a_server_and_a_folder(server, tmp_path):
+    server.files["/list"] = "für".encode()
+    (tmp_path / "list").write_text("für")
+    assert fetch_text(f"{server.address}/list") == fetch_text((tmp_path / "list").as_uri()) == "für"
+
+
+@pytest.mark.parametrize("body", [None, b"\xff", b"x" * (LONGEST_TEXT + 1)], ids=["none", "no text", "too long"])
+def test_text_that_cannot_be_had(server, tmp_path, body):
+    if body is not None:
+        server.files["/list"] = body
+        (tmp_path / "list").write_bytes(body)
+    host = server.address.removeprefix("http://")
+    for address in (f"http://user:secret@{host}/list", (tmp_path / "list").as_uri(), "http://user:secret@127.0.0.1:1/"):
+        with pytest.raises(DownloadError) as error:
+            fetch_text(address, patience=QUICK)
+        assert "secret" not in str(error.value)
+        assert str(error.value).startswith((f"{server.address}/list: ", (tmp_path / "list").as_uri(), "http://127"))

@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from sgdphases.datasets.registry import DATASETS, depends_on_seed, find, resolve
+from sgdphases.datasets.registry import DATASETS, depends_on_seed, find, resolve, stored, stored_name
+from sgdphases.datasets.wordnet import TINY_IMAGENET
 
 
 def test_import_is_light():
@@ -16,6 +17,7 @@ def test_defaults_are_valid_values(entry):
     values = resolve({"name": entry.name})
     assert values == {key: parameter.default for key, parameter in entry.parameters.items()}
     assert resolve({"name": entry.name, **values}) == values
+    assert bool(stored({"name": entry.name})) == entry.table
     assert all(parameter.meaning for parameter in entry.parameters.values())
 
 
@@ -47,6 +49,17 @@ def test_whole_numbers_are_taken_for_floats():
         ({"name": "linear_teacher", "teacher_scale": float("nan")}, "not nan"),
         ({"name": "linear_teacher", "teacher_scale": True}, "not True"),
         ({"name": "linear_teacher", "shared_inputs": 1}, "true or false, not 1"),
+        ({"name": "tiny_imagenet", "classes": 201}, "dataset tiny_imagenet: classes must be at most 200, not 201"),
+        ({"name": "imagenette", "classes": 0}, "a whole number of at least 1 or a list of names or nothing, not 0"),
+        ({"name": "tiny_imagenet", "classes": "n01443537"}, "or a list of names or nothing, not 'n01443537'"),
+        ({"name": "tiny_imagenet", "classes": []}, "classes is an empty list; name at least one"),
+        ({"name": "tiny_imagenet", "classes": ["n01443538"]}, "'n01443538' (did you mean 'n01443537'?); allowed: n0"),
+        ({"name": "imagenette", "classes": ["n01440764"] * 2}, "classes names n01440764 twice"),
+        ({"name": "imagenet", "classes": ["../x"]}, "letters, digits, _, . and -, not '../x'"),
+        ({"name": "imagenet", "classes": [1]}, "must list names of letters, digits, _, . and -, not 1"),
+        ({"name": "tiny_imagenet", "resolution": 65}, "resolution must be at most 64, not 65"),
+        ({"name": "imagenette", "resolution": 321}, "resolution must be at most 320, not 321"),
+        ({"name": "digits", "samples": [3]}, "samples must be a whole number of at least 1 or nothing, not [3]"),
     ],
 )
 def test_bad_input_is_one_clear_error(dataset, words):
@@ -73,3 +86,26 @@ def test_find_lists_what_is_known():
 )
 def test_depends_on_seed(dataset, expected):
     assert depends_on_seed(dataset) is expected
+
+
+def test_classes_by_number_and_by_name_are_the_same_table():
+    one = {"name": "tiny_imagenet", "classes": 3}
+    other = {"name": "tiny_imagenet", "classes": list(TINY_IMAGENET[2::-1]), "resolution": 64}
+    assert stored(one) == stored(other) == {"classes": sorted(TINY_IMAGENET[:3]), "resolution": 64}
+    assert stored_name(one) == stored_name(other)
+    assert stored({"name": "tiny_imagenet"})["classes"] == sorted(TINY_IMAGENET)
+    assert stored({"name": "imagenet", "classes": 3})["classes"] == 3  # which ones, the folder knows
+
+
+def test_only_what_changes_the_images_changes_their_name():
+    plain = {"name": "tiny_imagenet", "classes": 3}
+    same = plain | {"samples": 5, "standardised": True, "validation": 3, "label_noise": 0.1, "targets": "classes"}
+    assert stored_name(plain) == stored_name(same)
+    assert len({stored_name(plain | change) for change in ({}, {"classes": 4}, {"resolution": 32})}) == 3
+    assert stored_name({"name": "digits", "samples": 4}) == "digits"
+
+
+def test_larger_numbers_of_classes_contain_smaller_ones():
+    names = [stored({"name": "tiny_imagenet", "classes": count})["classes"] for count in (5, 20, 200)]
+    assert set(names[0]) < set(names[1]) < set(names[2])
+    assert len(names[2]) == 200

@@ -34,6 +34,14 @@ def manifest_of(wildcards):
     return PROJECT.manifest(wildcards.experiment)
 
 
+def data_arguments_of(wildcards):
+    return PROJECT.data_arguments(wildcards.dataset)
+
+
+def data_threads_of(wildcards):
+    return PROJECT.data_threads(wildcards.dataset)
+
+
 def train_code_of(wildcards):
     return PROJECT.code("train", wildcards.experiment)
 

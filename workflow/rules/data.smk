@@ -12,13 +12,10 @@ rule download:
     retries: 1
     conda:
         "../../envs/python.yaml"
+    threads: data_threads_of
     params:
         directory=DATA,
-        mirrors=[
-            word
-            for mirror in PROJECT.config.data.mirrors
-            for word in ("--mirrors", mirror)
-        ],
+        arguments=data_arguments_of,
     shell:
-        "python -m sgdphases.steps.download --dataset {wildcards.dataset} --directory {params.directory}"
-        " --manifest {output} {params.mirrors:q} --spool {log.spool} 2> {log.text}"
+        "python -m sgdphases.steps.download {params.arguments:q} --directory {params.directory}"
+        " --manifest {output} --threads {threads} --spool {log.spool} 2> {log.text}"

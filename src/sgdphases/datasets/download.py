@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 CHUNK = 1 << 16
 LONGEST_PAUSE = 30.0
+LONGEST_TEXT = 1 << 20
 # Answers after which the same request may succeed a little later.
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -78,24 +79,13 @@ def fetch(
     Raises:
         DownloadError: If no address gave the file: each with its reason, and what to set.
     """
-    pooch.get_logger().setLevel(logging.WARNING)  # it would name addresses with their credentials
-    if path.exists():
-        _keep_aside(path, pooch.file_hash(str(path), alg="md5"))
     failures = []
     for address in addresses(remote, mirrors):
         try:
-            pooch.retrieve(
-                address,
-                known_hash=f"md5:{remote.md5}",
-                fname=path.name,
-                path=path.parent,
-                downloader=_Downloader(remote, path.with_name(f"{path.name}.part"), patience or Patience()),
-            )
+            return fetch_from(address, remote, path, patience=patience)
         except DownloadError as error:
             log.warning("%s", error)
             failures.append(f"  - {error}")
-        else:
-            return public(address)
     names = ", ".join(f"{file.folder}/{file.name}" for file in (wanted or [remote]))
     raise DownloadError(
         "\n".join(
@@ -106,6 +96,72 @@ def fetch(
             ]
         )
     )
+
+
+def fetch_from(address: str, remote: RemoteFile, path: Path, *, patience: Patience | None = None) -> str:
+    """Put a file in place, from this address or not at all; as `fetch` in all else.
+
+    Args:
+        address: The file's full address.
+        remote: What is wanted.
+        path: Where it shall lie.
+        patience: How hard to try.
+
+    Returns:
+        The address, without credentials.
+
+    What goes wrong raises a DownloadError that names the address.
+    """
+    pooch.get_logger().setLevel(logging.WARNING)  # it would name addresses with their credentials
+    kind, checksum = remote.checksum
+    if path.exists():
+        _keep_aside(path, pooch.file_hash(str(path), alg=kind))
+    pooch.retrieve(
+        address,
+        known_hash=f"{kind}:{checksum}",
+        fname=path.name,
+        path=path.parent,
+        downloader=_Downloader(remote, path.with_name(f"{path.name}.part"), patience or Patience()),
+    )
+    return public(address)
+
+
+def fetch_text(address: str, *, patience: Patience | None = None) -> str:
+    """Read a small text that nothing is known about, such as a mirror's list of checksums.
+
+    Args:
+        address: Its address.
+        patience: How long to wait; it is asked for once.
+
+    Returns:
+        The text.
+
+    Raises:
+        DownloadError: If it could not be had, or is longer than LONGEST_TEXT bytes.
+    """
+    try:
+        body = _begun(address, (patience or Patience()).timeout)
+        if len(body) > LONGEST_TEXT:
+            raise DownloadError(f"longer than {LONGEST_TEXT} bytes")
+        return body.decode()
+    except DownloadError as error:
+        raise DownloadError(f"{public(address)}: {error}") from None
+    except UnicodeDecodeError:
+        raise DownloadError(f"{public(address)}: no text") from None
+
+
+def _begun(address: str, timeout: tuple[float, float]) -> bytes:
+    """The first LONGEST_TEXT + 1 bytes of what an address gives."""
+    if urlsplit(address).scheme == "file":
+        with _opened(address) as stream:
+            return stream.read(LONGEST_TEXT + 1)
+    try:
+        with requests.get(address, stream=True, timeout=timeout) as response:
+            if response.status_code != 200:
+                raise DownloadError(f"the server answered {response.status_code} {response.reason}")
+            return response.raw.read(LONGEST_TEXT + 1, decode_content=True)
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise DownloadError(_reason(error)) from None
 
 
 @dataclass(frozen=True)
@@ -129,8 +185,9 @@ class _Downloader:
     def _obtain(self, address: str) -> None:
         """Complete the part and check it; what was resumed and is wrong gets one new start from nothing."""
         resumed = self._receive(address)
-        found = pooch.file_hash(str(self.part), alg="md5")
-        if found == self.remote.md5:
+        kind, expected = self.remote.checksum
+        found = pooch.file_hash(str(self.part), alg=kind)
+        if found == expected:
             return
         page = _begins_like_html(self.part)
         bad = _keep_aside(self.part, found)
@@ -139,7 +196,7 @@ class _Downloader:
             self._obtain(address)
             return
         raise DownloadError(
-            f"wrong checksum: expected md5 {self.remote.md5}, found {found}"
+            f"wrong checksum: expected {kind} {expected}, found {found}"
             f"{' (an HTML page)' if page else ''}; kept as {bad}"
         )
 
@@ -169,14 +226,17 @@ class _Downloader:
 
 def _copy(address: str, part: Path) -> None:
     """Copy a local file."""
-    source = Path(url2pathname(urlsplit(address).path))
-    try:
-        stream = source.open("rb")
-    except OSError as error:
-        raise DownloadError(error.strerror or str(error)) from None
-    with stream, part.open("wb") as target:
+    with _opened(address) as stream, part.open("wb") as target:
         shutil.copyfileobj(stream, target, CHUNK)
         _flush(target)
+
+
+def _opened(address: str) -> BinaryIO:
+    """Open the file of a file:// address."""
+    try:
+        return Path(url2pathname(urlsplit(address).path)).open("rb")
+    except OSError as error:
+        raise DownloadError(error.strerror or str(error)) from None
 
 
 def _stream(address: str, part: Path, timeout: tuple[float, float]) -> None:

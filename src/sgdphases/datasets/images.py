@@ -1,7 +1,7 @@
 """Real images as tasks: scikit-learn's digits, Fashion-MNIST through torchvision."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,23 @@ CLASSES = 10
 # Mean and standard deviation of all grey levels of the training set, as divided by 16 or 255.
 _DIGITS_MOMENTS = (0.3051, 0.3762)
 _FASHION_MOMENTS = (0.2860, 0.3530)
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Which training images a network learns from, and what it is told about them.
+
+    Attributes:
+        chosen: Their indices, ascending, (samples,).
+        held: Indices of the images held out for validation, (validation samples,).
+        labels: The class numbers of the chosen images as learned, (samples,).
+        shuffled: Which of the chosen ones have a label from the shuffled ones, (samples,); None where none has.
+    """
+
+    chosen: np.ndarray
+    held: np.ndarray
+    labels: np.ndarray
+    shuffled: np.ndarray | None = None
 
 
 def digits(parameters: Mapping[str, Any], *, seed: int) -> Task:
@@ -131,6 +148,26 @@ def shuffled_labels(labels: np.ndarray, share: float, seed: int) -> tuple[np.nda
     return mixed, chosen
 
 
+def select(labels: np.ndarray, parameters: Mapping[str, Any], seed: int) -> Selection:
+    """Choose training images: first validation images are taken away, then `samples` chosen, then labels shuffled.
+
+    Args:
+        labels: Array (images,) of class numbers.
+        parameters: `samples`, `subset`, `validation`, `label_noise`.
+        seed: Task seed; used by a seeded subset, a validation set and label noise only.
+
+    Returns:
+        The selection.
+    """
+    held = _held_out(len(labels), parameters.get("validation"), seed)
+    rest = np.flatnonzero(~held)
+    chosen = rest[stratified(labels[rest], parameters["samples"], seed if parameters["subset"] == "seeded" else None)]
+    learned, shuffled = labels[chosen], None
+    if parameters.get("label_noise") is not None:
+        learned, shuffled = shuffled_labels(learned, parameters["label_noise"], seed)
+    return Selection(chosen, np.flatnonzero(held), learned, shuffled)
+
+
 def _images_task(
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
@@ -139,20 +176,17 @@ def _images_task(
     moments: tuple[float, float],
 ) -> Task:
     """Choose the training images and bring all to float32 in [0, 1] (bytes are divided by 255), or standardise them."""
-    # First the validation images are taken away, then `samples` are chosen from the rest, then labels are shuffled.
     images, labels = train
-    held = _held_out(len(labels), parameters.get("validation"), seed)
-    rest = np.flatnonzero(~held)
-    chosen = rest[stratified(labels[rest], parameters["samples"], seed if parameters["subset"] == "seeded" else None)]
+    selection = select(labels, parameters, seed)
+    chosen, held = selection.chosen, selection.held
     parts = [(images[chosen], labels[chosen]), test, (images[held], labels[held])]
     moments = moments if parameters.get("standardised") else None
     arrays = [array for part in parts for array in _numbers(*part, parameters["targets"], moments)]
     task = Task(*arrays[:4], **_validation(*arrays[4:]))
-    if parameters.get("label_noise") is None:
+    if selection.shuffled is None:
         return task
-    noisy, shuffled = shuffled_labels(labels[chosen], parameters["label_noise"], seed)
-    targets = encode(noisy, CLASSES, parameters["targets"], np.float32)
-    return replace(task, targets=targets, clean_targets=task.targets, shuffled=shuffled)
+    targets = encode(selection.labels, CLASSES, parameters["targets"], np.float32)
+    return replace(task, targets=targets, clean_targets=task.targets, shuffled=selection.shuffled)
 
 
 def _held_out(images: int, validation: int | None, seed: int) -> np.ndarray:

@@ -5,34 +5,50 @@ import hashlib
 import logging
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sgdphases.datasets.registry import Entry, find
+from sgdphases.datasets.image_table import open_table, read_manifest
+from sgdphases.datasets.registry import Entry, find, stored
 from sgdphases.datasets.remote import RemoteFile, mirror_list, public, remote_files
+from sgdphases.datasets.table_folder import MANIFEST, TableError, table_folder
 from sgdphases.files import read_json, sha256, write_json, writing
 
 log = logging.getLogger(__name__)
 
 
-def make_ready(name: str, directory: str | Path, mirrors: Iterable[str] = ()) -> dict[str, Any]:
+def make_ready(
+    name: str,
+    directory: str | Path,
+    mirrors: Iterable[str] = (),
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    imagenet: str = "",
+    threads: int = 1,
+) -> dict[str, Any]:
     """Download, verify and unpack a data set, unless that is done; safe to call from many processes at once.
 
     Args:
         name: The data set.
         directory: The data directory; the data set takes the folder of its name in it.
         mirrors: Mirrors to try before those of the environment and the official addresses.
+        parameters: What a card says beside the name; decides which images become a table, and matters for nothing else.
+        imagenet: The user's own folder for the data set imagenet; the environment is asked where it is empty.
+        threads: How many images of a table are decoded at a time.
 
     Returns:
-        The manifest: what the data set is, and of each file its size, sha256, official md5 and source.
+        The manifest: what the data set is, and of each file its size, sha256, official md5 and source; of a table what
+        `decoding.build_table` says of it.
 
     A file that cannot be had raises a `download.DownloadError`.
     """
     entry = find(name)
+    if entry.table:
+        return _table({"name": name, **(parameters or {})}, Path(directory), list(mirrors), imagenet, threads)
     remotes = remote_files(entry)
     folder = Path(directory) / entry.name
     raw = raw_folder(entry, Path(directory))
@@ -42,6 +58,47 @@ def make_ready(name: str, directory: str | Path, mirrors: Iterable[str] = ()) ->
         with _alone(folder / ".lock"):
             _fill(remotes, raw, mirror_list(mirrors))
     return _manifest(entry, remotes, raw)
+
+
+def _table(
+    dataset: Mapping[str, Any], directory: Path, mirrors: list[str], imagenet: str, threads: int
+) -> dict[str, Any]:
+    """The manifest of the table of a data set, which is made first if it is not there or damaged."""
+    from sgdphases.datasets.decoding import build_table
+    from sgdphases.datasets.image_sources import find_source
+
+    entry, parameters = find(dataset["name"]), stored(dataset)
+    folder, raw = table_folder(dataset, directory), raw_folder(entry, directory)
+    if _table_is_whole(dataset, directory):
+        return read_manifest(folder / MANIFEST)
+    raw.mkdir(parents=True, exist_ok=True)
+    with _alone(raw.parent / ".lock"):
+        if not _table_is_whole(dataset, directory):
+            _sweep(remote_files(entry, parameters), raw)
+            source = find_source(entry, parameters, raw, mirrors, imagenet)
+            known = {"dataset": entry.name, "title": entry.title, "licence": entry.licence, "parameters": parameters}
+            build_table(source, folder, known, threads=threads, former=_former(folder))
+        return read_manifest(folder / MANIFEST)
+
+
+def _table_is_whole(dataset: Mapping[str, Any], directory: Path) -> bool:
+    """Whether the table of a data set is there with the bytes that it was made with."""
+    try:
+        open_table(dataset, directory)
+    except FileNotFoundError:
+        return False
+    except TableError as error:
+        log.warning("making it again: %s", str(error).partition("; ")[0])
+        return False
+    return True
+
+
+def _former(folder: Path) -> dict[str, Any] | None:
+    """What the manifest of a damaged table says, as long as it is whole itself."""
+    try:
+        return read_manifest(folder / MANIFEST)
+    except (FileNotFoundError, TableError):
+        return None
 
 
 def raw_folder(entry: Entry, directory: Path) -> Path:

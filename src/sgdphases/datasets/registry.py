@@ -1,26 +1,35 @@
 """The data sets by name: what each may be asked for. Light to import: a config can be checked without torch."""
 
+import hashlib
+import json
 import math
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from sgdphases.choices import one_of
+from sgdphases.datasets.wordnet import IMAGENETTE, TINY_IMAGENET
 
 
 class Parameter(NamedTuple):
     """One thing that a card may say about a data set.
 
     Attributes:
-        type: int, float, bool, a union with None, or a Literal of words. Whole numbers are at least 1, floats positive.
+        type: int, float, bool, list[str], a union of them or with None, or a Literal of words. Whole numbers are at
+            least 1, floats positive; lists name something, each thing once, and are sorted.
         default: The value where the card says nothing.
         meaning: One line for people.
+        names: What a list may name, in the order in which a number takes them; empty where anything may be named.
+        most: The largest whole number; None where there is none.
     """
 
     type: Any
     default: Any
     meaning: str
+    names: tuple[str, ...] = ()
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Entry:
         parameters: What a card may say beside the name.
         seeded: Whether it is drawn anew for each task seed (`depends_on_seed` also knows of seeded subsets).
         folder: The folder of its files on a mirror (`remote.remote_files`); empty where there is nothing to download.
+        table: Whether its images are decoded once into a table (`image_table`), one for each choice of `stored`.
     """
 
     name: str
@@ -45,6 +55,7 @@ class Entry:
     parameters: dict[str, Parameter] = field(default_factory=dict)
     seeded: bool = True
     folder: str = ""
+    table: bool = False
 
 
 _SAMPLES = "number of training samples"
@@ -61,12 +72,16 @@ _FIXED_IMAGES = {
         int | None, None, "how many training images are held out, drawn by the seed; none if not given"
     ),
     "label_noise": Parameter(float | None, None, "share of training labels that are shuffled among themselves"),
-    "standardised": Parameter(bool, False, "grey levels less the training set's mean, over its standard deviation"),
+    "standardised": Parameter(
+        bool, False, "grey levels (each of three colours) less the training set's mean, over its standard deviation"
+    ),
 }
+_CLASSES = "how many classes, or the names of those wanted; all if not given"
+_RESOLUTION = "height and width in pixels: the middle square, made smaller"
 
-# Data sets to come (tiny_imagenet, imagenette, a user's own imagenet folder) take a row here, their files a function
-# in remote.py, their arrays a function in a module of their own. What was trained on a data set depends on its row and
-# its loader's module alone (`provenance.fingerprint`): a new row or a new module trains nothing again.
+# A new data set takes a row here, its files a function in remote.py, its arrays a function in a module of their own.
+# What was trained on a data set depends on its row and its loader's module alone (`provenance.fingerprint`): a new row
+# or a new module trains nothing again.
 _ENTRIES = (
     Entry(
         "teacher_student",
@@ -132,6 +147,47 @@ _ENTRIES = (
         seeded=False,
         folder="fashion-mnist",
     ),
+    Entry(
+        "tiny_imagenet",
+        "Stanford's Tiny ImageNet, 64x64 colours, of each of 200 classes 500 training and 50 test images (its val)",
+        "ImageNet's terms of access: research and teaching, not commercial",
+        "sgdphases.datasets.table_tasks:tiny_imagenet",
+        _FIXED_IMAGES
+        | {
+            "classes": Parameter(int | list[str] | None, None, _CLASSES, names=TINY_IMAGENET),
+            "resolution": Parameter(int, 64, _RESOLUTION, most=64),
+        },
+        seeded=False,
+        folder="tiny-imagenet",
+        table=True,
+    ),
+    Entry(
+        "imagenette",
+        "fast.ai's Imagenette, ten classes of ImageNet that are told apart easily, 9469 training and 3925 test images",
+        "Apache 2.0; of the images ImageNet's terms of access",
+        "sgdphases.datasets.table_tasks:imagenette",
+        _FIXED_IMAGES
+        | {
+            "classes": Parameter(int | list[str] | None, None, _CLASSES, names=IMAGENETTE),
+            "resolution": Parameter(int, 160, f"{_RESOLUTION}; up to 160 from the archive 160px, else 320px", most=320),
+        },
+        seeded=False,
+        folder="imagenette",
+        table=True,
+    ),
+    Entry(
+        "imagenet",
+        "images of a user's own folder in ImageNet's layout, train/<class>/ and val/<class>/ (its test images)",
+        "ImageNet's terms of access, or those of the user's own images",
+        "sgdphases.datasets.table_tasks:imagenet",
+        _FIXED_IMAGES
+        | {
+            "classes": Parameter(int | list[str] | None, None, _CLASSES),
+            "resolution": Parameter(int, 64, _RESOLUTION, most=512),
+        },
+        seeded=False,
+        table=True,
+    ),
 )
 DATASETS: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 
@@ -170,7 +226,7 @@ def resolve(dataset: Mapping[str, Any]) -> dict[str, Any]:
     for key in given:
         one_of(key, entry.parameters, f"parameter of the dataset {entry.name}:")
     return {
-        key: _checked(f"dataset {entry.name}: {key}", given[key], parameter.type) if key in given else parameter.default
+        key: _checked(f"dataset {entry.name}: {key}", given[key], parameter) if key in given else parameter.default
         for key, parameter in entry.parameters.items()
     }
 
@@ -189,13 +245,50 @@ def depends_on_seed(dataset: Mapping[str, Any]) -> bool:
     return entry.seeded or drawn or any(values.get(word) is not None for word in ("validation", "label_noise"))
 
 
-def _checked(where: str, value: Any, kind: Any) -> Any:
+def stored(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a card decides the bytes that are kept on the disk.
+
+    Args:
+        dataset: As for `resolve`.
+
+    Returns:
+        Of a table of images `classes` and `resolution`; of other data sets nothing. Classes are sorted names, unless
+        which there are is known to the user's folder only.
+    """
+    entry, values = find(dataset["name"]), resolve(dataset)
+    if not entry.table:
+        return {}
+    names, classes = entry.parameters["classes"].names, values["classes"]
+    known = sorted(names[:classes]) if names and not isinstance(classes, list) else classes
+    return {"classes": known, "resolution": values["resolution"]}
+
+
+def stored_name(dataset: Mapping[str, Any]) -> str:
+    """What a data set is called on the disk.
+
+    Args:
+        dataset: As for `resolve`.
+
+    Returns:
+        Its name; of a table of images with a digest of what decides its bytes, twelve hexadecimal digits.
+    """
+    parameters = stored(dataset)
+    if not parameters:
+        return dataset["name"]
+    text = json.dumps({"name": dataset["name"], **parameters}, sort_keys=True)
+    return f"{dataset['name']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _checked(where: str, value: Any, parameter: Parameter) -> Any:
     """Return the value as its type, or raise a ValueError that says what was wanted."""
+    kind = parameter.type
     if get_origin(kind) is Literal:
         if isinstance(value, str) and value in get_args(kind):
             return value
         raise ValueError(f"{where} must be one of {', '.join(get_args(kind))}, not {value!r}")
     kinds = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if isinstance(value, list) and list[str] in kinds:
+        return _names(where, value, parameter.names)
     if bool in kinds or isinstance(value, bool):
         if bool in kinds and isinstance(value, bool):
             return value
@@ -203,13 +296,39 @@ def _checked(where: str, value: Any, kind: Any) -> Any:
     if value is None and type(None) in kinds:
         return None
     if int in kinds and isinstance(value, int) and value >= 1:
-        return value
+        return _at_most(where, value, parameter.most or len(parameter.names))
     if float in kinds and isinstance(value, int | float) and 0 < value < math.inf:
         return float(value)
     raise ValueError(f"{where} must be {_words(kinds)}, not {value!r}")
 
 
+def _at_most(where: str, value: int, most: int) -> int:
+    """Return a whole number, or raise a ValueError if it is too large; 0 stands for no bound."""
+    if most and value > most:
+        raise ValueError(f"{where} must be at most {most}, not {value}")
+    return value
+
+
+def _names(where: str, value: list[Any], allowed: tuple[str, ...]) -> list[str]:
+    """Return names in order, or raise a ValueError; what may be the name of a folder is one plain word."""
+    if not value:
+        raise ValueError(f"{where} is an empty list; name at least one, or leave it out for all")
+    for place, name in enumerate(value):
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+            raise ValueError(f"{where} must list names of letters, digits, _, . and -, not {name!r}")
+        if allowed:
+            one_of(name, allowed, f"name in {where}:")
+        if name in value[:place]:
+            raise ValueError(f"{where} names {name} twice")
+    return sorted(value)
+
+
 def _words(kinds: tuple[Any, ...]) -> str:
     """Types in words."""
-    words = {int: "a whole number of at least 1", float: "a positive number", bool: "true or false"}
+    words = {
+        int: "a whole number of at least 1",
+        float: "a positive number",
+        bool: "true or false",
+        list[str]: "a list of names",
+    }
     return " or ".join(words.get(kind, "nothing") for kind in kinds)

@@ -1,14 +1,16 @@
 """Which files a data set needs, what they must be, and where they are found."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from sgdphases.datasets.registry import Entry
 
 MIRROR_VARIABLE = "SGDPHASES_MIRROR"
+IMAGENET_VARIABLE = "SGDPHASES_IMAGENET"
 
 
 @dataclass(frozen=True)
@@ -18,21 +20,37 @@ class RemoteFile:
     Attributes:
         name: Its name, on mirrors and here.
         folder: Its folder on a mirror.
-        md5: The checksum that its publisher gives.
+        md5: The checksum that its publisher gives; empty where a mirror alone has the file.
         official: The publisher's addresses of the file.
+        sha256: The checksum that is asked for where there is no `md5`.
     """
 
     name: str
     folder: str
     md5: str
     official: tuple[str, ...] = ()
+    sha256: str = ""
+
+    @property
+    def checksum(self) -> tuple[str, str]:
+        """The kind of checksum, md5 or sha256, and the checksum."""
+        return ("md5", self.md5) if self.md5 else ("sha256", self.sha256)
 
 
-def remote_files(entry: Entry) -> list[RemoteFile]:
+_TINY_IMAGENET = RemoteFile(
+    "tiny-imagenet-200.zip",
+    "tiny-imagenet",
+    "90528d7ca1a48142e341f4ef8d21d0de",
+    ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
+)
+
+
+def remote_files(entry: Entry, parameters: Mapping[str, Any] | None = None) -> list[RemoteFile]:
     """The files of a data set, as the library that reads them names them.
 
     Args:
         entry: The data set.
+        parameters: What a card says about it, where that decides which of the files are needed; None for all files.
 
     Returns:
         The files with their official checksums and addresses; none for a data set without a folder on mirrors.
@@ -49,6 +67,15 @@ def remote_files(entry: Entry) -> list[RemoteFile]:
             RemoteFile(name, entry.folder, md5, tuple(f"{base}{name}" for base in FashionMNIST.mirrors))
             for name, md5 in FashionMNIST.resources
         ]
+    if entry.name == "tiny_imagenet":
+        return [_TINY_IMAGENET]
+    if entry.name == "imagenette":
+        from torchvision.datasets import Imagenette
+
+        resolution = (parameters or {}).get("resolution")
+        sizes = [size for size in (160, 320) if resolution is None or (resolution <= 160) == (size == 160)]
+        archives = [Imagenette._ARCHIVES[f"{size}px"] for size in sizes]
+        return [RemoteFile(address.rpartition("/")[2], entry.folder, md5, (address,)) for address, md5 in archives]
     raise ValueError(f"dataset {entry.name} has a folder on mirrors but its files are not known")
 
 
@@ -80,6 +107,30 @@ def addresses(remote: RemoteFile, mirrors: Iterable[str]) -> list[str]:
     """
     path = f"{quote(remote.folder)}/{quote(remote.name)}"
     return [*(f"{mirror}/{path}" for mirror in mirrors), *remote.official]
+
+
+def imagenet_folder(given: str = "") -> Path:
+    """The user's own folder of ImageNet.
+
+    Args:
+        given: What config.yaml says; the environment is asked where it says nothing.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileNotFoundError: If none is named, or there is none; the message says what to set.
+    """
+    layout = "with train/<class>/*.JPEG and val/<class>/*.JPEG"
+    where = f"data.imagenet in config.yaml or the variable {IMAGENET_VARIABLE}"
+    named = given or os.environ.get(IMAGENET_VARIABLE, "")
+    if not named:
+        raise FileNotFoundError(f"dataset imagenet is never downloaded: set {where} to your own folder {layout}")
+    folder = Path(named).expanduser()
+    missing = [str(path) for path in (folder / "train", folder / "val") if not path.is_dir()]
+    if missing:
+        raise FileNotFoundError(f"{where} names {named}, but there is no folder {' and no '.join(missing)}")
+    return folder.resolve()
 
 
 def public(address: str) -> str:

@@ -119,8 +119,11 @@ class Job:
     def _tasks(self) -> dict[int, Any]:
         """The task of every task seed."""
         from sgdphases.datasets.loading import load_tasks  # noqa: PLC0415 - after the threads are set
+        from sgdphases.datasets.table_folder import check_digest  # noqa: PLC0415
 
         shard, network = self.shard, self.shard.network
+        if self.arguments.manifest is not None:
+            check_digest(shard.dataset, self.arguments.data, read_json(self.arguments.manifest))
         return load_tasks(
             shard.dataset,
             widths=network.widths,
