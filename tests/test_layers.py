@@ -28,7 +28,8 @@ FLOORS = (
     ("storage",),
     ("fits", "claims"),
     ("figures",),
-    ("provenance", "training", "tracking"),
+    ("provenance", "starts", "tracking"),
+    ("training",),
     ("config",),
     ("shards",),
     ("project",),
@@ -58,7 +59,7 @@ FRUGAL = {
 }
 
 # All that step `train` may reach: an edit of anything else never trains again.
-TRAIN_REACHES = ("files", "choices", "ensemble", "datasets", "storage.records", "provenance", "steps")
+TRAIN_REACHES = ("files", "choices", "ensemble", "datasets", "storage.records", "storage.start", "provenance", "steps")
 TRAIN_REACHES += ("tracking.spool", "tracking.address")
 
 # What Snakemake itself, and every job it starts, imports while it reads the rules: must not take seconds.

@@ -16,7 +16,7 @@ from sgdphases.faults import ConfigError, checked
 from sgdphases.figures.options import options_of
 from sgdphases.figures.registry import FIGURES
 from sgdphases.fits.registry import FITS
-from sgdphases.observables.registry import OBSERVABLES
+from sgdphases.observables.registry import DENSE, OBSERVABLES
 from sgdphases.times import Strict
 from sgdphases.training import Ensemble, once
 
@@ -112,6 +112,22 @@ class Card(Strict):
             raise ValueError("analysis.observables: nothing is measured; name at least one, or name one in running")
         if self.ensemble.update == "iteration" and self.analysis.observables:
             raise ValueError("analysis.observables: update iteration leaves no weights; name its own in running")
+        return self
+
+    @model_validator(mode="after")
+    def _one_mode(self) -> "Card":
+        start = self.ensemble.start
+        other = [word for word in self.analysis.observables if "mode" in OBSERVABLES[word].axes]
+        if other and start is not None and start.directions.modes:
+            raise ValueError(f"analysis.observables: {', '.join(other)} has other modes than those of start.directions")
+        return self
+
+    @model_validator(mode="after")
+    def _measurable(self) -> "Card":
+        words = self.analysis.observables if self.ensemble.network.kind == "cnn" else []
+        foreign = [word for word in words if DENSE & set(OBSERVABLES[word].needs)]
+        if foreign:
+            raise ValueError(f"analysis.observables: {', '.join(foreign)} cannot be measured on networks of kind cnn")
         return self
 
 

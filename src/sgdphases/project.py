@@ -12,7 +12,7 @@ from sgdphases.datasets.remote import imagenet_folder
 from sgdphases.datasets.table_folder import table_folder
 from sgdphases.files import read_json
 from sgdphases.provenance import digest, fingerprint
-from sgdphases.shards import Part, parts
+from sgdphases.shards import Part, parts, start_name
 
 DECODING_THREADS = 4
 
@@ -34,6 +34,7 @@ class Project:
         self.cards: dict[str, Card] = {}
         self.paths: dict[str, str] = {}
         self._parts: dict[str, dict[str, Part]] = {}
+        self._starts: dict[str, str | None] = {}
         for name in self.config.experiments:
             path = Path(os.path.relpath(folder / f"{name}.yaml"))
             self.cards[name] = read_card(path)
@@ -42,6 +43,7 @@ class Project:
                 self._parts[name] = {part.name: part for part in parts(self.cards[name])}
             except ConfigError as error:
                 raise ConfigError(f"{path}: {error}") from None
+            self._starts[name] = start_name(self.cards[name])
             self._check_folder(name)
 
     @property
@@ -52,6 +54,10 @@ class Project:
     def parts(self, experiment: str) -> dict[str, Part]:
         """Shards of an experiment by digest."""
         return self._parts[experiment]
+
+    def start(self, experiment: str) -> str | None:
+        """Digest of how the weights are made that an experiment's networks start from; None without such."""
+        return self._starts[experiment]
 
     def code(self, rule: str, experiment: str) -> str:
         """Fingerprint of the code that a rule's job of an experiment can reach: of data sets only its own."""

@@ -9,7 +9,8 @@ from sgdphases.config import Card
 from sgdphases.faults import ConfigError
 from sgdphases.provenance import STREAMS, canonical, digest, seed
 from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, derived_rates, deviations, rate_units
-from sgdphases.training import Ensemble
+from sgdphases.starts import LANDSCAPE
+from sgdphases.training import Ensemble, Streams
 
 FORMAT = 1
 """Raised when the way from a card to seeds and columns changes: what was trained before then has another digest."""
@@ -166,7 +167,7 @@ def shard_content(card: Card, part: Part) -> dict[str, Any]:
     return {
         "dataset": ensemble.dataset | axes,
         "network": {
-            **network.model_dump(),
+            **network.model_dump(exclude={"channels"} if network.channels == 1 else None),
             "bias": network.flags("bias"),
             "trained": network.flags("trained"),
             "init": network.flags("init"),
@@ -182,8 +183,45 @@ def shard_content(card: Card, part: Part) -> dict[str, Any]:
         "bound": ensemble.bound,
         "running": ensemble.running,
         **({} if ensemble.search is None else {"search": ensemble.search.model_dump()}),
+        **({} if ensemble.start is None else {"start": _start(card)}),
         "networks": columns,
     }
+
+
+def start_name(card: Card) -> str | None:
+    """Digest of what decides the weights that a card's networks start from; None for a card without a start."""
+    ensemble = card.ensemble
+    if ensemble.start is None:
+        return None
+    own = {word: value for word, value in deviations(points(ensemble)[0]).items() if word in LANDSCAPE}
+    parts = {key: getattr(ensemble, key).model_dump(exclude_defaults=True) for key in ("start", "network")}
+    return digest({**parts, "dataset": ensemble.dataset, "point": own, "format": FORMAT})
+
+
+def start_content(card: Card) -> dict[str, Any]:
+    """What step start reads.
+
+    Args:
+        card: A card with a start.
+
+    Returns:
+        name, the start's digest; shard, one network as a shard of no steps; start, what the card says.
+    """
+    ensemble, start = card.ensemble, card.ensemble.start
+    train = {"learning_rate": 0.0, "momentum": 0.0, "weight_decay": 0.0, "batch_size": 1}
+    if start.train is not None:
+        train = start.train.model_dump(exclude={"epochs"})
+    own = {word: value for word, value in points(ensemble)[0].items() if word in LANDSCAPE}
+    part = Part({}, {}, [_complete(own | train, len(ensemble.network.widths) - 1)], [start.seed], [0], [0])
+    plain = {"start": None, "running": [], "sampler": "reshuffle", "last_batch": "drop", "dtype": "float64"}
+    plain |= {"bound": None, "streams": Streams(weights="shared", noise="shared")}
+    alone = card.model_copy(update={"ensemble": ensemble.model_copy(update=plain)})
+    return {"name": start_name(card), "shard": shard_content(alone, part), "start": start.model_dump()}
+
+
+def _start(card: Card) -> dict[str, Any]:
+    """What a shard says about its start."""
+    return {"name": start_name(card), "modes": card.ensemble.start.directions.modes}
 
 
 def _networks(part: Part) -> Iterator[tuple[dict[str, Any], int]]:

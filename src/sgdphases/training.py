@@ -10,8 +10,10 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from sgdphases.axes import spread
 from sgdphases.choices import one_of
 from sgdphases.datasets.registry import DATASETS, resolve
-from sgdphases.ensemble.shard import HEAVY_BALL_RUNNING, NO_MEAN_FIELD, RUNNING, RUNNING_OF
+from sgdphases.ensemble.geometry import check_kind
+from sgdphases.ensemble.shard import GRADIENT_UPDATES, HEAVY_BALL_RUNNING, NO_MEAN_FIELD, RUNNING, RUNNING_OF
 from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, RATE_AXES, SHAPE_AXES, SIZE_AXES
+from sgdphases.starts import Start, check_start
 from sgdphases.times import Records, Strict, Times, Whole, number
 
 SETTABLE = (*HYPERPARAMETERS, "temperature", *RATE_AXES)
@@ -23,9 +25,12 @@ Init = Literal["gaussian", "glorot_uniform"]
 
 
 class Network(Strict):
-    """Architecture of the networks: widths from input to output, activation; bias, trained and init of each layer."""
+    """Architecture of the networks: widths from input to output, activation; bias, trained and init of each layer.
 
-    kind: Literal["mlp"] = "mlp"
+    The widths of kind cnn, and the channels of the images that it reads, are those of `ensemble.geometry`.
+    """
+
+    kind: Literal["mlp", "cnn"] = "mlp"
     widths: list[Annotated[Whole, Field(ge=1)]] = Field(min_length=2)
     activation: Literal["tanh", "relu", "erf", "linear"] = "tanh"
     bias: list[bool] | bool = False
@@ -33,6 +38,7 @@ class Network(Strict):
     init: list[Init] | Init = "gaussian"
     parametrisation: Literal["standard", "mean_field"] = "standard"
     centered: bool = False
+    channels: Annotated[Whole, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _one_flag_a_layer(self) -> "Network":
@@ -43,6 +49,7 @@ class Network(Strict):
                 raise ValueError(f"{key} must have one value for each of the {layers} layers, not {len(flags)}")
         if not any(self.flags("trained")):
             raise ValueError("trained: at least one layer must be trained")
+        check_kind(self.kind, self.widths, self.channels, trained=self.flags("trained"), init=self.flags("init"))
         if (self.centered or self.parametrisation == "mean_field") and not all(self.flags("trained")):
             raise ValueError("trained: a centered or mean_field network trains all its layers")
         if self.parametrisation == "mean_field" and set(self.flags("init")) != {"gaussian"}:
@@ -53,6 +60,8 @@ class Network(Strict):
         """The architecture with as many layers, and as wide between input and output; 0 leaves what the card says."""
         if not (depth or width):
             return self
+        if self.kind == "cnn":  # the released code's N
+            return self.model_copy(update={"widths": [self.widths[0], width, 2 * width, 8 * width, self.widths[-1]]})
         hidden = [width or self.widths[1]] * ((depth or len(self.widths) - 1) - 1)
         return self.model_copy(update={"widths": [self.widths[0], *hidden, self.widths[-1]]})
 
@@ -99,6 +108,7 @@ class Ensemble(Strict):
     job_axes: list[str] = []
     streams: Streams = Streams()
     search: Search | None = None
+    start: Start | None = None
     running: list[str] = []
     bound: Annotated[float, Field(gt=0)] | None = None
     threads: Annotated[Whole, Field(ge=1)] = 1
@@ -204,6 +214,8 @@ class Ensemble(Strict):
                 f"{', '.join(sized)} changes the hidden layers: give widths with at least one of them and "
                 f"{', '.join(listed) or 'bias, trained and init'} as one value for all layers"
             )
+        if network.kind == "cnn":
+            self._check_cnn(named)
         if network.centered and self.streams.weights != "shared":
             raise ValueError("network.centered needs streams: {weights: shared}, one start for all points of a replica")
         if network.parametrisation == "mean_field":
@@ -213,6 +225,15 @@ class Ensemble(Strict):
                 what = ", ".join([*foreign, *running]) or f"update {self.update}"
                 raise ValueError(f"network.parametrisation mean_field is not defined with {what}")
         return self
+
+    def _check_cnn(self, named: set[str]) -> None:
+        """Refuse what is defined on dense layers alone."""
+        if "depth" in named:
+            raise ValueError("depth: a network of kind cnn has four layers; its axis of sizes is width")
+        if self.update not in GRADIENT_UPDATES:
+            raise ValueError(f"network.kind cnn is trained by {' or '.join(GRADIENT_UPDATES)}, not {self.update}")
+        if self.dataset["name"] == "teacher_student":
+            raise ValueError("network.kind cnn: the teacher of the dataset teacher_student has dense layers")
 
     @model_validator(mode="after")
     def _one_clock(self) -> "Ensemble":
@@ -260,6 +281,11 @@ class Ensemble(Strict):
         if self.records.weights is not None:
             raise ValueError("search: it records no weights; leave out records.weights")
         self._check_lattice()
+        return self
+
+    @model_validator(mode="after")
+    def _startable(self) -> "Ensemble":
+        check_start(self)
         return self
 
     def _check_lattice(self) -> None:

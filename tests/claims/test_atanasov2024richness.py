@@ -101,10 +101,10 @@ def test_what_a_card_cannot_say_is_named():
         "07.1": "needs fit richness_exponents; loss cross_entropy, has mean_squared_error",
         "09.1": "needs richness 316.228, 3162.28; fit first_drop; ",
         "11.2": "needs observable hessian_top; fit sharpness",
-        "13.1": "needs observable hessian_spectrum; fit sharpness",
-        "19": "needs convolutional networks",
+        "13.1": "needs data set fashion_mnist, has gaussian_mixture",
+        "19": "needs CIFAR-5M",
         "20": "needs loss curves of a million samples",
-        "21.1": "needs convolutional networks",
+        "21.1": "needs fit richness_exponents; ",
         "22": "needs width 32, 64, 128, 256",
     }.items():
         assert rows[f"richness-{name}"]["reason"].startswith(reason), rows[f"richness-{name}"]["reason"]

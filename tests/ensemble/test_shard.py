@@ -41,7 +41,7 @@ def test_neutral_columns(build):
         ({"batch_size": 0}, "must be positive"),
         ({"colour": 1}, "colour"),
         ({"network": {"activation": "sine"}}, "activation 'sine' is unknown"),
-        ({"network": {"kind": "cnn"}}, "kind 'cnn' is unknown"),
+        ({"network": {"kind": "rnn"}}, "kind 'rnn' is unknown"),
         ({"network": {"trained": [False, False, False]}}, "no layer is trained"),
         ({"network": {"bias": [False]}}, "one value for each of the 3 layers"),
         ({"columns": {"loss": ["hinge"] * 4}}, "loss 'hinge' is unknown"),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from sgdphases.observables import measurement as module
+from sgdphases.observables.curvature import LEADING
 from sgdphases.observables.measurement import Measurement
 from sgdphases.observables.registry import OBSERVABLES
 
@@ -49,7 +50,7 @@ def test_values_have_the_shapes_and_types_that_the_registry_says(make: SimpleNam
     weights = make.weights(shard)
     found = Measurement(shard, tasks, initial_weights=weights, words=WORDS).at(weights)
     assert list(found) == WORDS
-    sizes = {"layer": 3, "mode": 4, "probe": 21, "output": 2}
+    sizes = {"layer": 3, "mode": 4, "probe": 21, "output": 2, "eigenvalue": LEADING}
     for word, values in found.items():
         observable = OBSERVABLES[word]
         assert values.shape == (9, *(sizes[axis] for axis in observable.axes))

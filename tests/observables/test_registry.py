@@ -11,7 +11,7 @@ from sgdphases.storage.cube import NUMBERED
 def test_words_are_their_functions_and_fully_described() -> None:
     for word, observable in OBSERVABLES.items():
         assert observable.name == word == observable.function.__name__
-        plain = ((), ("layer",), ("layer", "mode"), ("probe", "output"))
+        plain = ((), ("layer",), ("layer", "mode"), ("probe", "output"), ("eigenvalue",))
         assert observable.axes in plain or "map" in observable.needs
         assert set(observable.axes) <= set(NUMBERED)
         assert observable.long_name and observable.symbol and observable.units

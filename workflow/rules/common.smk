@@ -46,6 +46,23 @@ def train_code_of(wildcards):
     return PROJECT.code("train", wildcards.experiment)
 
 
+def start_code_of(wildcards):
+    return PROJECT.code("start", wildcards.experiment)
+
+
+def start_content_of(wildcards):
+    return f"results/{wildcards.experiment}/shards/{PROJECT.start(wildcards.experiment)}.json"
+
+
+def start_of(wildcards):
+    started = PROJECT.start(wildcards.experiment) is not None
+    return [f"results/{wildcards.experiment}/start.nc"] if started else []
+
+
+def start_option_of(wildcards):
+    return [f"--start {path}" for path in start_of(wildcards)]
+
+
 def measure_code_of(wildcards):
     return PROJECT.code("measure", wildcards.experiment)
 

@@ -16,9 +16,32 @@ rule resolve:
         "python -m sgdphases.steps.resolve --card {params.card} --shard {wildcards.shard} --output {output} 2> {log}"
 
 
+rule start:
+    input:
+        content=start_content_of,
+        data=ancient(manifest_of),
+    output:
+        "results/{experiment}/start.nc",
+    log:
+        text="results/{experiment}/logs/start.log",
+        spool="results/{experiment}/logs/start.jsonl",
+    benchmark:
+        "results/{experiment}/benchmarks/start.tsv"
+    conda:
+        "../../envs/python.yaml"
+    resources:
+        data=DATA,
+    params:
+        code=start_code_of,
+    shell:
+        "python -m sgdphases.steps.start --content {input.content} --experiment {wildcards.experiment}"
+        " --start {output} --data {resources.data} --manifest {input.data} --spool {log.spool} 2> {log.text}"
+
+
 rule train:
     input:
         shard="results/{experiment}/shards/{shard}.json",
+        start=start_of,
         # Data are verified against checksums: fetched again, they are the same, and no reason to train again.
         data=ancient(manifest_of),
     output:
@@ -38,11 +61,12 @@ rule train:
         checkpoint_seconds=checkpoint_seconds_of,
     params:
         code=train_code_of,
+        start=start_option_of,
     shell:
         "python -m sgdphases.steps.train --shard {input.shard} --records {output} --data {resources.data}"
         " --manifest {input.data} --checkpoints results/{wildcards.experiment}/checkpoints/{wildcards.shard}-{params.code}"
         " --threads {threads} --device {resources.device}"
-        " --checkpoint-seconds {resources.checkpoint_seconds} --spool {log.spool} 2> {log.text}"
+        " --checkpoint-seconds {resources.checkpoint_seconds} --spool {log.spool} {params.start} 2> {log.text}"
 
 
 rule measure:
@@ -72,7 +96,8 @@ rule measure:
 
 rule merge:
     input:
-        measured_of,
+        measured=measured_of,
+        start=start_of,
     output:
         "results/{experiment}/cube.nc",
     log:
@@ -86,5 +111,7 @@ rule merge:
         code=fingerprint("merge"),
         card=card_of,
         layout=layout_of,
+        start=start_option_of,
     shell:
-        "python -m sgdphases.steps.merge --card {params.card} --cube {output} --spool {log.spool} {input} 2> {log.text}"
+        "python -m sgdphases.steps.merge --card {params.card} --cube {output} --spool {log.spool}"
+        " {params.start} {input.measured} 2> {log.text}"

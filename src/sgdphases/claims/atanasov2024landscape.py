@@ -99,7 +99,14 @@ def _count() -> Statement:
             quantity=f"{quantity}, L = {DEPTH}",
             expected=math.nan,
             tolerance=tolerance,
-            needs=on_mixture(spans={"richness": (*LAZY, *RICH)}, variables=("hessian_spectrum",), fits=("sharpness",)),
+            needs=OnStrips(
+                dataset="fashion_mnist",
+                layers=(DEPTH,),
+                spans={"richness": (*LAZY, *RICH)},
+                least_steps=STEPS,
+                variables=("hessian_spectrum",),
+                fits=("sharpness",),
+            ),
             measure=measure,
         )
         for quantity, tolerance, measure in rows
@@ -115,7 +122,7 @@ def _more(first: Measure, second: Measure) -> Measure:
     """One number of large eigenvalues less another, if not all that are known count on both sides."""
 
     def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
-        known = cube.sizes["mode"]
+        known = cube.sizes["eigenvalue"]
         if min(each(cube, fits).value for each in (first, second)) >= known:
             raise NotReached(f"needs more than the {known} largest eigenvalues, which all are large on both sides")
         return difference(first, second)(cube, fits)

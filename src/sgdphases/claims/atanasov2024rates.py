@@ -49,7 +49,18 @@ def grid(regime: str) -> dict[str, tuple[float, ...]]:
     return {"richness": LAZY if regime == "lazy" else RICH}
 
 
-def _largest(regime: str, layers: int, criterion: str = "trained", **loss: str) -> Measure:
+def largest(regime: str, layers: int, criterion: str = "trained", **loss: str) -> Measure:
+    """Reading of the power of γ in the largest learning rate.
+
+    Args:
+        regime: lazy or rich.
+        layers: Number of layers.
+        criterion: Word of `ensemble.status.CRITERIA` that networks meet up to it.
+        **loss: Word of the loss, if another than the squared error.
+
+    Returns:
+        The reading.
+    """
     return fitted(EXPONENTS, "largest_exponent", layers, regime_name=regime, criterion_name=criterion, **loss)
 
 
@@ -64,9 +75,9 @@ def _powers(name: str, source: str, regime: str, width: float) -> Statement:
             tolerance=Tolerance("absolute", width),
             needs=on_strips(layers=(layers,), spans=grid(regime)),
             measure=with_others(
-                _largest(regime, layers),
-                finite=_largest(regime, layers, "finite"),
-                calm=_largest(regime, layers, "calm"),
+                largest(regime, layers),
+                finite=largest(regime, layers, "finite"),
+                calm=largest(regime, layers, "calm"),
             ),
         )
         for layers in LAYERS
@@ -94,7 +105,7 @@ def _depth() -> Statement:
             expected=math.nan,
             tolerance=Tolerance("above", 0),
             needs=needs,
-            measure=difference(_largest("rich", one), _largest("rich", other)),
+            measure=difference(largest("rich", one), largest("rich", other)),
         )
         for one, other in ((2, 3), (3, 4))
     ]
@@ -106,7 +117,7 @@ def _depth() -> Statement:
             expected=0.0,
             tolerance=Tolerance("absolute", 2),
             needs=needs,
-            measure=in_errors(_largest("rich", layers), 2 / layers),
+            measure=in_errors(largest("rich", layers), 2 / layers),
         )
         for layers in LAYERS
     ]
@@ -203,7 +214,7 @@ def _entropy() -> Statement:
                 least_replicas=REPLICAS,
                 fits=(EXPONENTS,),
             ),
-            measure=with_hole(_largest("lazy", ENTROPY_LAYERS, criterion, loss=ENTROPY)),
+            measure=with_hole(largest("lazy", ENTROPY_LAYERS, criterion, loss=ENTROPY)),
         )
         for quantity, criterion, expected, width in rows
     ]

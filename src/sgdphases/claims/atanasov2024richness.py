@@ -13,10 +13,10 @@ import math
 from sgdphases.claims import atanasov2024beyond, atanasov2024landscape, atanasov2024rates, atanasov2024time
 from sgdphases.claims.claim import Claim, Needs, Statement, Tolerance, listed, single
 from sgdphases.claims.readings import unreachable
-from sgdphases.claims.richness_conditions import PAPER
+from sgdphases.claims.richness_conditions import PAPER, OnStrips
 
-NO_CONVOLUTIONS = "needs convolutional networks, which are not trained here, on a GPU"
-NO_CIFAR = f"{NO_CONVOLUTIONS}, on CIFAR-5M, three seeds and the best learning rate of every richness"
+CONVOLUTIONAL_LAYERS = 4
+NO_CIFAR = "needs CIFAR-5M, three seeds and the best learning rate of every richness, on a GPU"
 
 
 def statements() -> list[Statement]:
@@ -51,9 +51,15 @@ def _architectures() -> Statement:
             quantity=quantity,
             expected=expected,
             tolerance=Tolerance("absolute", 0.15),
-            needs=Needs(),
-            measure=unreachable(NO_CONVOLUTIONS),
+            needs=OnStrips(
+                network="cnn",
+                layers=(CONVOLUTIONAL_LAYERS,),
+                spans=atanasov2024rates.grid(regime),
+                least_steps=atanasov2024rates.STEPS,
+                fits=(atanasov2024rates.EXPONENTS,),
+            ),
+            measure=atanasov2024rates.largest(regime, CONVOLUTIONAL_LAYERS),
         )
-        for quantity, expected in (("lazy", 2.0), ("rich, L = 4", 0.5))
+        for quantity, regime, expected in (("lazy", "lazy", 2.0), ("rich, L = 4", "rich", 0.5))
     ]
     return listed("richness-21", "power of the richness in the largest learning rate of convolutional networks", parts)

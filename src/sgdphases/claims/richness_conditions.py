@@ -57,6 +57,7 @@ class OnStrips(Needs):
     Attributes:
         layers: Depths that must be among the networks'; others are another grid's, as in `extends`.
         loss: What networks are trained by.
+        network: Family of the networks; of another one is another grid.
         targets: One-hot or centred; None: any. The other kind is another grid's.
         equal: Word of a learning rate that does not change with the richness; None: any.
         most_epochs: Longest schedule in passes over the data; 1 for online training.
@@ -64,6 +65,7 @@ class OnStrips(Needs):
 
     layers: tuple[int, ...] = ()
     loss: str = SQUARED
+    network: str = "mlp"
     targets: str | None = None
     equal: str | None = None
     most_epochs: float = math.inf
@@ -78,6 +80,9 @@ class OnStrips(Needs):
     def _elsewhere(self, cube: xr.Dataset) -> list[str]:
         """What only another grid has."""
         lacks, have = [], layers_of(cube).tolist()
+        family = cube.attrs.get("network", "mlp")
+        if family != self.network:
+            lacks.append(f"networks of the kind {self.network}, has {family}")
         absent = [layers for layers in self.layers if layers not in have]
         if absent:
             lacks.append(f"{_joined(absent)} layers, has {_joined(have)}")

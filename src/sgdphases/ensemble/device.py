@@ -69,7 +69,9 @@ def footprint(shard: Shard) -> int:
     lowest = network.trained_layers[0]
     count = network.widths[lowest] * shard.batch_size
     for layer in range(lowest, network.layers):
-        count += math.prod(network.shape(layer)) + 3 * shard.batch_size * network.widths[layer + 1]
+        geometry = network.geometries[layer]
+        touched = 3 * network.widths[layer + 1] if geometry is None else geometry.touched
+        count += math.prod(network.shape(layer)) + shard.batch_size * touched
     return count * size
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from sgdphases.ensemble.shard import Shard
+from sgdphases.ensemble.starting import stepwise_arrays
 
 
 def kind_of_row(shard: Shard, row: int) -> tuple[Any, ...]:
@@ -65,5 +66,6 @@ def array_names(shard: Shard, *, momentum: bool) -> list[str]:
         kinds += ["work"] * ("weight_work" in shard.running) + ["squares"] * ("weight_diffusion" in shard.running)
         kinds += (["bias"] + ["bias_velocity"] * momentum + ["bias_square"] * adam) if network.bias[layer] else []
         names += [f"{kind}_{layer}" for kind in kinds]
+    names += stepwise_arrays(shard, 0)
     names += ["hits"] * ("epoch_train_accuracy" in shard.running) + ["batch_loss"] * ("batch_loss" in shard.running)
     return names + ["terms"] * ("epoch_train_loss" in shard.running)

@@ -1,4 +1,4 @@
-"""One layer of a group of networks: its tensors and the buffers that it works in."""
+"""One layer of a group of networks: its tensors, the buffers that it works in, and what is done with them in a step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,10 +9,13 @@ import torch
 
 from sgdphases.ensemble.buffers import Buffer
 
+Operation = Callable[[], Any]
+"""One piece of a step, with everything it works on; a step is a list of them."""
+
 
 @dataclass
 class Layer:
-    """One layer of all networks of a group, with the buffers it works in.
+    """One dense layer of all networks of a group, with the buffers it works in.
 
     Attributes:
         number: The layer's number.
@@ -27,6 +30,9 @@ class Layer:
         scratch: A gradient, shaped like `stored`; None for frozen layers.
         turned: Whether `stored` has the inputs before the outputs.
         rate: Step of the weights per learning rate and gradient (`Network.step_factor`).
+        transposed: The weights as (rows, in, out).
+        left, right: Their product is the gradient, shaped like `stored`.
+        summands: Their product is the gradient by the bias, shaped like it; there where a bias is.
     """
 
     number: int
@@ -44,6 +50,7 @@ class Layer:
     transposed: torch.Tensor = field(init=False)
     left: torch.Tensor = field(init=False)
     right: torch.Tensor = field(init=False)
+    summands: tuple[torch.Tensor, torch.Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
         self.transposed = self.weights.transpose(1, 2)
@@ -51,9 +58,33 @@ class Layer:
             self.transposed = self.transposed.contiguous()
         left, right = (self.inputs, self.deltas.view) if self.turned else (self.deltas.view, self.inputs)
         self.left, self.right = left.transpose(1, 2), right
+        if self.bias is not None:
+            rows, batch, _ = self.deltas.view.shape
+            self.summands = self.deltas.view.new_ones((rows, 1, batch)), self.deltas.view
+
+    @property
+    def handed_on(self) -> torch.Tensor:
+        """What the layer above reads, (rows, batch, width)."""
+        return self.outputs.view
+
+    def product(self) -> list[Operation]:
+        """What multiplies the inputs by the weights."""
+        return [partial(torch.bmm, self.inputs, self.transposed, out=self.outputs.view)]
+
+    def hand_on(self) -> list[Operation]:
+        """What makes of the activations that which the layer above reads."""
+        return []
+
+    def hand_down(self, above: "Layer") -> list[Operation]:
+        """What makes this layer's deltas of those of the layer above."""
+        down = torch.mul if above.weights.shape[1] == 1 else torch.bmm
+        operations = [partial(down, above.deltas.view, above.weights, out=self.deltas.view)]
+        if self.slopes is not None:
+            operations.append(partial(self.deltas.flat.mul_, self.slopes.flat))
+        return operations
 
 
-def stretched(push: torch.Tensor, rate: float) -> list[Callable[[], Any]]:
+def stretched(push: torch.Tensor, rate: float) -> list[Operation]:
     """What multiplies a push by a layer's rate where it lies.
 
     Args:

@@ -1,7 +1,8 @@
 """Multilayer networks, many at once: initial weights, forward and backward passes by hand.
 
 Layers are numbered 0 .. L - 1. With h_0 = x: z_l = h_l W_l^T + b_l, h_{l+1} = f(z_l) for l < L - 1, and the output is
-output_scale * (z_{L-1} - reference). Every tensor has the networks as its first dimension.
+output_scale * (z_{L-1} - reference). Where layer l is a convolution, z_l has its fields at all positions and h_{l+1} is
+pooled. Every tensor has the networks as its first dimension.
 """
 
 import math
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sgdphases.ensemble.convolution import convolve, hand_down, pool
+from sgdphases.ensemble.geometry import Geometry
 from sgdphases.ensemble.shard import Network
 from sgdphases.ensemble.streams import WEIGHTS, generator
 
@@ -22,7 +25,7 @@ class Passes:
     """What a forward pass leaves behind.
 
     Attributes:
-        preactivations: z_l per layer, (networks, samples, out).
+        preactivations: z_l per layer, (networks, samples, out), or (networks, samples, out * positions).
         activations: h_0 .. h_{L-1} and then the scaled output, (networks, samples, width).
     """
 
@@ -43,6 +46,7 @@ def forward(
     activation: str,
     output_scale: torch.Tensor | float = 1.0,
     reference: torch.Tensor | None = None,
+    geometries: Sequence[Geometry | None] = (),
 ) -> Passes:
     """Run a batch of samples through every network.
 
@@ -53,20 +57,25 @@ def forward(
         activation: Word of the hidden activation.
         output_scale: One factor for all networks or one for each.
         reference: What is subtracted from the output before it is scaled, (networks or 1, samples, outputs).
+        geometries: Of the layers that are convolutions, the lowest layer's first.
 
     Returns:
         Preactivations and activations of all layers.
     """
-    networks = weights[0].shape[0]
+    networks, geometries = weights[0].shape[0], _each(geometries, weights)
     hidden = inputs.expand(networks, *inputs.shape[-2:])
     preactivations, activations = [], [hidden]
-    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        preactivation = torch.bmm(hidden, weight.transpose(1, 2))
-        if bias is not None:
-            preactivation = preactivation + bias[:, None, :]
+    for layer, (weight, bias, geometry) in enumerate(zip(weights, biases, geometries, strict=True)):
+        if geometry is None:
+            preactivation = torch.bmm(hidden, weight.transpose(1, 2))
+            if bias is not None:
+                preactivation = preactivation + bias[:, None, :]
+        else:
+            preactivation = convolve(geometry, hidden, weight, bias)
         preactivations.append(preactivation)
         if layer < len(weights) - 1:
             hidden = activate(preactivation, activation)
+            hidden = hidden if geometry is None else pool(geometry, hidden)
             activations.append(hidden)
     output = preactivations[-1] if reference is None else preactivations[-1] - reference
     activations.append(output * per_network(output_scale, weights[0]))
@@ -81,10 +90,12 @@ def backward(
     activation: str,
     output_scale: torch.Tensor | float = 1.0,
     lowest: int = 0,
+    geometries: Sequence[Geometry | None] = (),
 ) -> list[torch.Tensor | None]:
     """Derivatives of a scalar by the preactivations, sample by sample.
 
-    The gradient of the weights of layer l is the sum over samples of delta_l h_l^T: `torch.bmm(delta.mT, hidden)`.
+    The gradient of the weights of layer l is the sum over samples of delta_l h_l^T: `torch.bmm(delta.mT, hidden)`. Of a
+    convolution it is the sum over positions too, and h_l a patch.
 
     Args:
         weights: Per layer, (networks, out, in).
@@ -93,15 +104,21 @@ def backward(
         activation: Word of the hidden activation.
         output_scale: As in `forward`.
         lowest: The lowest layer whose delta is wanted.
+        geometries: As in `forward`.
 
     Returns:
-        Deltas per layer, (networks, samples, out); None below `lowest`.
+        Deltas per layer, shaped like the preactivations; None below `lowest`.
     """
     deltas: list[torch.Tensor | None] = [None] * len(weights)
+    geometries = _each(geometries, weights)
     delta = output_gradient * per_network(output_scale, weights[0])
     deltas[-1] = delta
     for layer in range(len(weights) - 1, lowest, -1):
-        delta = torch.bmm(delta, weights[layer]) * slope(passes.preactivations[layer - 1], activation)
+        slopes, below = slope(passes.preactivations[layer - 1], activation), geometries[layer - 1]
+        if below is None:
+            delta = torch.bmm(delta, weights[layer]) * slopes
+        else:
+            delta = hand_down(weights[layer], delta, slopes, above=geometries[layer], below=below)
         deltas[layer - 1] = delta
     return deltas
 
@@ -191,6 +208,11 @@ def per_network(value: torch.Tensor | float, like: torch.Tensor) -> torch.Tensor
     if isinstance(value, torch.Tensor) and value.ndim == 1:
         return value.to(like.dtype)[:, None, None]
     return value
+
+
+def _each(geometries: Sequence[Geometry | None], layers: Sequence[torch.Tensor]) -> Sequence[Geometry | None]:
+    """One geometry a layer; None for all where none is given."""
+    return geometries or [None] * len(layers)
 
 
 def initial_weights(network: Network, seed: int, layer: int) -> np.ndarray:

@@ -14,8 +14,9 @@ from sgdphases.ensemble.networks import forward, starting_weights
 from sgdphases.ensemble.passes import Data
 from sgdphases.ensemble.shard import Shard
 
-CHUNK = 4096
-"""Samples in one pass: fixed, so that sums are made in the same order whatever the number of samples."""
+CHUNKS = {"mlp": 4096, "cnn": 64}
+"""Samples in one pass: fixed, so that sums are made in the same order whatever the number of samples. Convolutions make
+many numbers of each."""
 
 START = ("seed_weights", "init_scale", "coupling_ratio")
 """Columns that the weights before the first update depend on."""
@@ -52,11 +53,11 @@ def starting_outputs(shard: Shard, start: Start, inputs: torch.Tensor) -> torch.
         for layer in range(network.layers)
     ]
     found = torch.empty((len(inputs), network.widths[-1]), dtype=torch.float64, device=inputs.device)
-    stacked = [matrix[None] for matrix in weights]
-    for first in range(0, len(inputs), CHUNK):
-        chunk = inputs[first : first + CHUNK].double()
-        passes = forward(stacked, [None] * len(stacked), chunk, activation=network.activation)
-        found[first : first + CHUNK] = passes.output[0]
+    stacked, size = [matrix[None] for matrix in weights], CHUNKS[network.kind]
+    how = {"activation": network.activation, "geometries": network.geometries}
+    for first in range(0, len(inputs), size):
+        chunk = inputs[first : first + size].double()
+        found[first : first + size] = forward(stacked, [None] * len(stacked), chunk, **how).output[0]
     return found
 
 

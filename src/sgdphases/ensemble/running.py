@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from sgdphases.ensemble import iteration
+from sgdphases.ensemble import displacements, iteration, starting
 from sgdphases.ensemble.kinds import gradient_unit
 from sgdphases.ensemble.losses import as_numbers, loss_factor
 from sgdphases.ensemble.passes import Data, Stack, evaluate, prepared
 from sgdphases.ensemble.reference import Start, referred, starts
-from sgdphases.ensemble.shard import LAYER_RUNNING, WHOLE_RUNNING, Shard
+from sgdphases.ensemble.shard import WHOLE_RUNNING, Shard
 from sgdphases.ensemble.state import State
 
 Array = np.ndarray
@@ -54,12 +54,20 @@ class Running:
         tasks: Task per task seed.
         batches: Batches of an epoch.
         device: Where passes over held-out data run.
+        start: Weights that all networks started from; None where each had its own.
 
     Raises:
         ValueError: If a held-out set is asked for that the data set does not have.
     """
 
-    def __init__(self, shard: Shard, tasks: Mapping[int, Any], batches: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        shard: Shard,
+        tasks: Mapping[int, Any],
+        batches: int,
+        device: torch.device,
+        start: starting.Start | None = None,
+    ) -> None:
         self.shard, self.tasks, self.batches, self.device = shard, tasks, batches, device
         self._functions: dict[str, Callable[[State], Array]] = {
             "epoch_train_loss": self._epoch_loss,
@@ -70,6 +78,7 @@ class Running:
             "coupling": lambda state: self._of_weights(state, coupling),
             "mean_coupling": lambda state: self._of_weights(state, mean_coupling),
             **iteration.measured(shard),
+            **displacements.measured(shard, start),
         }
         self._held_out: dict[tuple[str, int], Data] = {}
         self._references: dict[tuple[int, Start], Data] = {}
@@ -85,10 +94,9 @@ class Running:
             state: Where the training stands, with all groups' arrays brought back.
 
         Returns:
-            Word to float64 (networks,), or (networks, trained layers) for those that each layer has; NaN for networks
-            that have diverged, and at step 0 for means over an epoch.
+            Word to float64 (networks, ...): with the trained layers for those that each layer has, and the axes of
+            `starting.OWN_AXES`; NaN for networks that have diverged, and at step 0 for means over an epoch.
         """
-        layers = len(self.shard.network.trained_layers)
         found = {}
         passes = {part: self._passes(state, part) for part in dict.fromkeys(key[0] for key in self._held_out)}
         for word in self.shard.running:
@@ -96,8 +104,7 @@ class Running:
                 continue
             part, _, kind = word.partition("_")
             values = passes[part][kind] if part in passes else self._functions[word](state)
-            shape = (len(self.shard), layers) if word in LAYER_RUNNING else (len(self.shard),)
-            found[word] = np.full(shape, math.nan)
+            found[word] = np.full(values.shape, math.nan)
             found[word][state.alive] = values[state.alive]
         return found
 
@@ -209,4 +216,5 @@ class Running:
             ],
             activation=network.activation,
             output_scale=tensor(self.shard.output_factor[row]),
+            geometries=network.geometries,
         )

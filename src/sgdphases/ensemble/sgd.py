@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with heavy-ball momentum, or Adam, on a group of multilayer networks.
+"""Stochastic gradient descent with heavy-ball momentum, or Adam, on a group of multilayer or convolutional networks.
 
 v <- momentum * v - (gradient + weight_decay * w + noise); w <- w + learning_rate * v. Weight decay acts on weights,
 not on biases. Adam (arXiv 1412.6980, algorithm 1) takes its beta_1 from `momentum`. Without momentum, decay and noise
@@ -11,7 +11,7 @@ Every elementwise operation here either rounds once or runs on whole padded buff
 matrix product per network on one thread: so a network's bits do not depend on its neighbours.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -20,17 +20,17 @@ import torch
 
 from sgdphases.ensemble.adam import adapt
 from sgdphases.ensemble.buffers import Buffer, halving_sum
+from sgdphases.ensemble.convolution import Convolution
 from sgdphases.ensemble.data import Batches, Data
 from sgdphases.ensemble.groups import Group, finite_rows
 from sgdphases.ensemble.kinds import array_names
-from sgdphases.ensemble.layers import Layer, stretched
+from sgdphases.ensemble.layers import Layer, Operation, stretched
 from sgdphases.ensemble.losses import gradient_factor, loss_factor, loss_terms, residual_in_place
 from sgdphases.ensemble.networks import activation_operations
 from sgdphases.ensemble.noise import SymmetricNoise
 from sgdphases.ensemble.shard import Shard
 
 EPOCH_SUMS = {"epoch_train_loss", "epoch_train_accuracy", "epoch_gradient_norm"}
-Operation = Callable[[], Any]  # one piece of a step, with everything it works on; a step is a list of them
 
 
 class GradientGroup(Group):
@@ -95,7 +95,6 @@ class GradientGroup(Group):
         self.single = self.alone and len(self.places) == 1
         self.layers = self._layers()
         self.last_batch = self._last_batch()
-        self.ones = torch.ones((len(self.places), 1, shard.batch_size), dtype=self._dtype, device=self.device)
         self.square = torch.empty((len(self.places), 1, 1), dtype=self._dtype, device=self.device)
         self.worst = torch.zeros(len(self.places), dtype=torch.float64, device=self.device)
         self.noise = SymmetricNoise(shard, self.places, self.device) if self.has["noise_scale"] else None
@@ -121,7 +120,7 @@ class GradientGroup(Group):
             array: Rows of the state's array.
 
         Returns:
-            The tensor, (rows, in, out) for matrices of the lowest layer.
+            The tensor, (rows, in, out) for matrices of the lowest layer if that is dense.
         """
         tensor = super().lay(name, array)
         return tensor.transpose(1, 2).contiguous() if self._turns(name) else tensor
@@ -132,7 +131,8 @@ class GradientGroup(Group):
 
     def _turns(self, name: str) -> bool:
         kind, _, layer = name.rpartition("_")
-        return kind in ("weights", "velocity", "square", "gradient") and int(layer) == self.data.lowest
+        matrix = kind in ("weights", "velocity", "square", "gradient")
+        return matrix and int(layer) == self.data.lowest and self.shard.network.geometries[int(layer)] is None
 
     def drop(self) -> None:
         """Let go of buffers and constants."""
@@ -195,30 +195,33 @@ class GradientGroup(Group):
         inputs = self.batches.inputs
         first, last = self.data.lowest, network.layers - 1
         for number in range(first, network.layers):
-            shape = (len(self.places), self.shard.batch_size, network.widths[number + 1])
+            geometry, out = network.geometries[number], network.shape(number)[0]
+            shape = (len(self.places), self.shard.batch_size, out)
+            if geometry is not None:
+                shape = (len(self.places), out, geometry.positions * self.shard.batch_size)
             outputs = Buffer(shape, self._dtype, self.device)
             bent = number < last and network.activation != "linear"
             bias = self.tensors.get(f"bias_{number}")
             trained = network.trained[number]
             stored = self.tensors[f"weights_{number}"] if trained else self._frozen(number)
-            turned = number == first
+            turned = number == first and geometry is None
             working = trained and "weight_work" in self.shard.running
-            layer = Layer(
-                number=number,
-                weights=stored.transpose(1, 2) if turned else stored,
-                stored=stored,
-                inputs=inputs,
-                outputs=outputs,
-                slopes=Buffer(shape, self._dtype, self.device) if bent else None,
-                deltas=outputs if number == last else Buffer(shape, self._dtype, self.device),
-                fields=torch.empty_like(outputs.view) if working else None,
-                bias=None if bias is None else bias[:, None, :],
-                scratch=torch.empty_like(stored) if trained else None,
-                turned=turned,
-                rate=network.step_factor(number),
-            )
-            layers.append(layer)
-            inputs = outputs.view
+            parts = {
+                "number": number,
+                "weights": stored.transpose(1, 2) if turned else stored,
+                "stored": stored,
+                "inputs": inputs,
+                "outputs": outputs,
+                "slopes": Buffer(shape, self._dtype, self.device) if bent else None,
+                "deltas": outputs if number == last else Buffer(shape, self._dtype, self.device),
+                "fields": torch.empty_like(outputs.view) if working else None,
+                "bias": None if bias is None else bias.unsqueeze(1 if geometry is None else 2),
+                "scratch": torch.empty_like(stored) if trained else None,
+                "turned": turned,
+                "rate": network.step_factor(number),
+            }
+            layers.append(Layer(**parts) if geometry is None else Convolution(**parts, geometry=geometry))
+            inputs = layers[-1].handed_on
         return layers
 
     def _frozen(self, number: int) -> torch.Tensor:
@@ -231,7 +234,7 @@ class GradientGroup(Group):
         operations: list[Operation] = []
         last = self.layers[-1]
         for layer in self.layers:
-            operations.append(partial(torch.bmm, layer.inputs, layer.transposed, out=layer.outputs.view))
+            operations += layer.product()
             if layer.fields is not None:
                 operations.append(partial(layer.fields.copy_, layer.outputs.view))
             if layer.bias is not None:
@@ -239,6 +242,7 @@ class GradientGroup(Group):
             if layer is not last:
                 slopes = None if layer.slopes is None else layer.slopes.flat
                 operations += activation_operations(layer.outputs.flat, slopes, self.shard.network.activation)
+            operations += layer.hand_on()
         if self.batches.reference is not None:
             operations.append(partial(last.outputs.view.sub_, self.batches.reference))
         if self.scaled:
@@ -249,11 +253,7 @@ class GradientGroup(Group):
         """What walks down from the output, updating each trained layer once its deltas have been handed down."""
         operations: list[Operation] = []
         for below, layer in reversed(list(zip([None, *self.layers[:-1]], self.layers, strict=True))):
-            if below is not None:
-                down = torch.mul if layer.weights.shape[1] == 1 else torch.bmm
-                operations.append(partial(down, layer.deltas.view, layer.weights, out=below.deltas.view))
-                if below.slopes is not None:
-                    operations.append(partial(below.deltas.flat.mul_, below.slopes.flat))
+            operations += [] if below is None else below.hand_down(layer)
             if layer.fields is not None:
                 operations.append(partial(self._work, layer))
             if layer.scratch is not None:
@@ -274,7 +274,7 @@ class GradientGroup(Group):
             operations = [partial(layer.stored.baddbmm_, layer.left, layer.right, alpha=layer.rate)]
         if layer.bias is not None:
             push = torch.empty_like(layer.bias)
-            operations.append(partial(torch.bmm, self.ones, layer.deltas.view, out=push))
+            operations.append(partial(torch.bmm, *layer.summands, out=push))
             operations += stretched(push, layer.rate)
             operations.append(partial(layer.bias.add_, push))
         return operations
@@ -342,7 +342,7 @@ class GradientGroup(Group):
         else:
             self._move(layer, layer.scratch)
         if layer.bias is not None:
-            self._move_bias(layer, torch.bmm(self.ones, layer.deltas.view))
+            self._move_bias(layer, torch.bmm(*layer.summands))
 
     def _move(self, layer: Layer, push: torch.Tensor) -> None:
         """Heavy ball on weights; `push` is minus the gradient and is overwritten."""
@@ -388,12 +388,12 @@ class GradientGroup(Group):
     def _move_bias(self, layer: Layer, push: torch.Tensor) -> None:
         """Heavy ball or Adam on a bias, which neither decays nor is shaken."""
         if self.adam:
-            moments = (self.tensors[f"{name}_{layer.number}"][:, None, :] for name in ("bias_velocity", "bias_square"))
-            self._adapt(push, *moments)
+            moments = (self.tensors[f"{name}_{layer.number}"] for name in ("bias_velocity", "bias_square"))
+            self._adapt(push, *(moment.view(push.shape) for moment in moments))
             layer.bias.add_(push)
             return
         if self.has["momentum"]:
-            velocity = self.tensors[f"bias_velocity_{layer.number}"][:, None, :]
+            velocity = self.tensors[f"bias_velocity_{layer.number}"].view(push.shape)
             velocity.mul_(self.constants["momentum"]).add_(push)
             push = velocity
         layer.bias.add_(push * self.rates[layer.number])

@@ -6,17 +6,21 @@ Networks are rows of equally long columns; no column says where a network stands
 
 import math
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
+from sgdphases.ensemble.geometry import Geometry, check_kind, convolutions
+from sgdphases.ensemble.starting import DISPLACEMENT_WORDS, StartSettings, check_words
 
 ACTIVATIONS = ("tanh", "relu", "erf", "linear")
 LOSSES = ("half_squared_error", "squared_error", "mean_squared_error", "cross_entropy")
 SAMPLERS = ("fixed_order", "reshuffle", "with_replacement", "one_pass")
 UPDATES = ("sgd", "adam", "contrastive_divergence", "iteration")
 GRADIENT_UPDATES = ("sgd", "adam")  # those that descend a loss
-KINDS = ("mlp",)
+KINDS = ("mlp", "cnn")
 PARAMETRISATIONS = ("standard", "mean_field")
 INITS = ("gaussian", "glorot_uniform")
 LAST_BATCHES = ("drop", "keep")
@@ -37,12 +41,12 @@ GRADIENT_RUNNING = (
 ITERATION_RUNNING = ("asymptotic_distance", "lyapunov", "jacobian_norm", "converged")
 HEAVY_BALL_RUNNING = ("weight_work", "weight_diffusion")  # sums that mean something under that update alone
 RUNNING_OF = {
-    "sgd": GRADIENT_RUNNING,
+    "sgd": (*GRADIENT_RUNNING, *DISPLACEMENT_WORDS),
     "adam": tuple(word for word in GRADIENT_RUNNING if word not in HEAVY_BALL_RUNNING),
     "contrastive_divergence": (),
     "iteration": ITERATION_RUNNING,
 }  # what each update rule measures itself
-RUNNING = (*GRADIENT_RUNNING, *ITERATION_RUNNING)
+RUNNING = (*GRADIENT_RUNNING, *ITERATION_RUNNING, *DISPLACEMENT_WORDS)
 LAYER_RUNNING = ("weight_work", "weight_diffusion", "coupling", "mean_coupling")  # one value a trained layer
 WHOLE_RUNNING = ("batch_loss",)  # one value an update: said once, not at each record
 DTYPES = ("float32", "float64")
@@ -71,18 +75,20 @@ class Network:
     """The architecture that all networks of a shard share.
 
     Attributes:
-        widths: Units per level, the input first: layer l maps widths[l] to widths[l + 1].
+        widths: Units per level, the input first: layer l maps widths[l] to widths[l + 1]. Of kind cnn: numbers of an
+            image, channels of both convolutions, hidden units, outputs (`ensemble.geometry`).
         activation: Word of the hidden activation; the last layer is linear.
         bias: Per layer, whether it has a bias (starts at zero).
         trained: Per layer, whether it is trained; the weights of frozen layers come from the task.
         init: Per layer, how its weights start: gaussian (variance init_scale^2 / fan-in) or glorot_uniform, which no
             init_scale changes; all gaussian if not given.
-        kind: Family of the network.
+        kind: Family of the network: mlp, or cnn (two convolutions and two dense layers).
         parametrisation: How scales depend on the widths. standard: a Gaussian weight starts with variance
             init_scale^2 / fan-in and moves by the learning rate times its gradient. mean_field (arXiv 2410.04642):
             weights are `unit` times parameters theta that start with variance init_scale^2, the read-out's unit is
             1 / fan-in, and theta moves by the hidden width times the learning rate times its gradient.
         centered: Whether the output of the network as it starts is subtracted from its output.
+        channels: Channels of the images that a cnn reads.
     """
 
     widths: tuple[int, ...]
@@ -93,6 +99,7 @@ class Network:
     kind: str = "mlp"
     parametrisation: str = "standard"
     centered: bool = False
+    channels: int = 1
 
     def __post_init__(self) -> None:
         depth = len(self.widths) - 1
@@ -108,6 +115,7 @@ class Network:
         for word in self.init:
             _known("init", word, INITS)
         _known("kind", self.kind, KINDS)
+        check_kind(self.kind, self.widths, self.channels, trained=self.trained, init=self.init)
         _known("activation", self.activation, ACTIVATIONS)
         _known("parametrisation", self.parametrisation, PARAMETRISATIONS)
         if (self.centered or self.parametrisation == "mean_field") and not all(self.trained):
@@ -125,20 +133,37 @@ class Network:
         """Numbers of the trained layers, ascending."""
         return tuple(layer for layer, trained in enumerate(self.trained) if trained)
 
+    @cached_property
+    def geometries(self) -> tuple[Geometry | None, ...]:
+        """Per layer, how a convolution reads images and what it leaves; None for a dense layer."""
+        read = convolutions(self.widths, self.channels) if self.kind == "cnn" else ()
+        return (*read, *[None] * (self.layers - len(read)))
+
     def shape(self, layer: int) -> tuple[int, int]:
-        """Shape (out, in) of the weights of one layer."""
-        return self.widths[layer + 1], self.widths[layer]
+        """Shape (out, in) of the weights of one layer; a convolution's filters lie channel by channel, row by row."""
+        geometry, below = self.geometries[layer], self.geometries[layer - 1] if layer else None
+        if geometry is not None:
+            return geometry.filters, geometry.patch
+        return self.widths[layer + 1], self.widths[layer] if below is None else below.outputs
+
+    @property
+    def largest(self) -> int:
+        """Numbers of the largest array that a layer makes of one sample."""
+        each = enumerate(self.geometries)
+        return max(self.shape(layer)[0] if geometry is None else geometry.largest for layer, geometry in each)
 
     def unit(self, layer: int) -> float:
         """The c in W = c theta, weights and bias of a layer alike; 1 where weights themselves are the parameters."""
         if self.parametrisation == "standard":
             return 1.0
-        fan_in = self.widths[layer]
+        geometry = self.geometries[layer]
+        # The released code divides by the root of the channels, not of all that a filter reads.
+        fan_in = self.shape(layer)[1] if geometry is None else geometry.channels
         return 1 / fan_in if layer == self.layers - 1 else 1 / math.sqrt(fan_in)
 
     @property
     def rate_factor(self) -> float:
-        """N, by which the learning rate is multiplied: the hidden width under mean_field (1 without one), else 1."""
+        """N, by which the learning rate is multiplied: under mean_field widths[1] (1 without hidden units), else 1."""
         return float(self.widths[1]) if self.parametrisation == "mean_field" and self.layers > 1 else 1.0
 
     def step_factor(self, layer: int) -> float:
@@ -180,6 +205,7 @@ class Shard:
         bound: Batch loss past which a network counts as diverged; None for no bound.
         running: Words of the running observables that training computes itself.
         search: How learning rates are searched through; None where every network is trained.
+        start: Which weights all networks start from; None where each has its own.
     """
 
     dataset: dict[str, Any]
@@ -196,6 +222,7 @@ class Shard:
     last_batch: str = "drop"
     weight_steps: tuple[int, ...] = ()
     search: SearchSettings | None = None
+    start: StartSettings | None = None
 
     def __post_init__(self) -> None:
         _known("update", self.update, UPDATES)
@@ -218,8 +245,11 @@ class Shard:
             _known("loss", word, LOSSES)
         if self.search is not None and not {"test_loss", "batch_loss"} <= set(self.running):
             raise ValueError("a search needs test_loss and batch_loss in running")
+        if self.network.kind == "cnn" and self.update not in GRADIENT_UPDATES:
+            raise ValueError(f"networks of kind cnn are trained by {' or '.join(GRADIENT_UPDATES)}, not {self.update}")
         if self.network.parametrisation == "mean_field":
             self._check_mean_field()
+        check_words(self)
 
     def _check_mean_field(self) -> None:
         """Refuse what is not defined on the parameters theta."""
@@ -261,6 +291,7 @@ class Shard:
             value["running"] = tuple(value.get("running", ()))
             value["weight_steps"] = tuple(int(step) for step in value.get("weight_steps", ()))
             value["search"] = SearchSettings(**value["search"]) if value.get("search") else None
+            value["start"] = StartSettings(**value["start"]) if value.get("start") else None
             return cls(network=network, networks=networks, **value)
         except KeyError as error:
             raise ValueError(f"shard without {error.args[0]!r}") from error
@@ -281,7 +312,10 @@ class Shard:
             network["parametrisation"] = self.network.parametrisation
         if self.network.centered:
             network["centered"] = True
-        search = {} if self.search is None else {"search": asdict(self.search)}
+        if self.network.channels != 1:
+            network["channels"] = self.network.channels
+        parts = {"search": self.search, "start": self.start}
+        optional = {name: asdict(part) for name, part in parts.items() if part is not None}
         return {
             "dataset": self.dataset,
             "network": network,
@@ -295,7 +329,7 @@ class Shard:
             "weight_steps": list(self.weight_steps),
             "bound": self.bound,
             "running": list(self.running),
-            **search,
+            **optional,
             "networks": {name: column.tolist() for name, column in self.networks.items()},
         }
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from sgdphases.ensemble.networks import initial_weights, scaled_weights
 from sgdphases.ensemble.shard import Shard
+from sgdphases.ensemble.starting import Start, stepwise_arrays
 
 ALIVE = -1
 
@@ -23,8 +24,8 @@ class State:
         arrays: weights_<l> and bias_<l> of the trained layers, velocity_<l> and bias_velocity_<l> where a network has
             momentum, square_<l> and bias_square_<l> for Adam, terms, hits and gradient_<l> (sums over the current
             epoch, float64), batch_loss (one value an update, NaN for those to come), work_<l> and squares_<l> (sums
-            over all steps) where running observables are asked for, persistent for contrastive divergence;
-            each (networks, ...).
+            over all steps) and those of `starting.stepwise_arrays` where running observables are asked for, persistent
+            for contrastive divergence; each (networks, ...).
         diverged_at: The update that would have made a network diverge, or -1, (networks,).
     """
 
@@ -38,11 +39,12 @@ class State:
         return self.diverged_at == ALIVE
 
 
-def initial_state(shard: Shard) -> State:
+def initial_state(shard: Shard, start: Start | None = None) -> State:
     """The state before the first update, as the shard's seeds have it.
 
     Args:
         shard: What is trained.
+        start: Weights and biases of all networks, in the stead of their own.
 
     Returns:
         A state at step 0.
@@ -50,10 +52,12 @@ def initial_state(shard: Shard) -> State:
     count, network = len(shard), shard.network
     arrays: dict[str, np.ndarray] = {}
     for layer in network.trained_layers:
-        arrays[f"weights_{layer}"] = _scaled_weights(shard, layer)
         out, fan_in = network.shape(layer)
+        own = _scaled_weights(shard, layer) if start is None else _alike(start.weights, layer, shard)
+        arrays[f"weights_{layer}"] = own
         if network.bias[layer]:
-            arrays[f"bias_{layer}"] = np.zeros((count, out), shard.dtype)
+            zeros = np.zeros((count, out), shard.dtype)
+            arrays[f"bias_{layer}"] = zeros if start is None else _alike(start.biases, layer, shard)
         adam = shard.update == "adam"
         for moment in ["velocity"] * bool(adam or np.any(shard.networks["momentum"] != 0)) + ["square"] * adam:
             arrays[f"{moment}_{layer}"] = np.zeros((count, out, fan_in), shard.dtype)
@@ -80,7 +84,7 @@ def _sums(shard: Shard) -> dict[str, np.ndarray]:
         arrays["hits"] = np.zeros((count, shard.batch_size))
     if "batch_loss" in shard.running:
         arrays["batch_loss"] = np.full((count, shard.steps), np.nan, np.float32)
-    return arrays
+    return arrays | stepwise_arrays(shard, count)
 
 
 def check_state(state: State, shard: Shard, expected: Mapping[str, np.ndarray]) -> None:
@@ -99,6 +103,11 @@ def check_state(state: State, shard: Shard, expected: Mapping[str, np.ndarray]) 
         0 <= state.step <= shard.steps and state.diverged_at.shape == (len(shard),)
     ):
         raise ValueError("the state to go on from belongs to another shard")
+
+
+def _alike(arrays: Mapping[int, np.ndarray], layer: int, shard: Shard) -> np.ndarray:
+    """One layer of the start for every network, in the shard's type."""
+    return np.repeat(arrays[layer].astype(shard.dtype)[None], len(shard), axis=0)
 
 
 def _scaled_weights(shard: Shard, layer: int) -> np.ndarray:

@@ -18,9 +18,11 @@ from sgdphases.ensemble.data import Data
 from sgdphases.ensemble.device import Device, alone, choose_device, footprint, one_thread_each, plan
 from sgdphases.ensemble.groups import WINDOW, Group
 from sgdphases.ensemble.iteration import PERIOD, IterationGroup, first_state
+from sgdphases.ensemble.projections import Frame, WalkingGroup
 from sgdphases.ensemble.running import Running
 from sgdphases.ensemble.sgd import EPOCH_SUMS, GradientGroup
 from sgdphases.ensemble.shard import GRADIENT_UPDATES, Shard
+from sgdphases.ensemble.starting import STEPWISE_WORDS, SUMS, Start, check_start
 from sgdphases.ensemble.state import State, check_state, initial_state
 
 log = logging.getLogger(__name__)
@@ -65,13 +67,14 @@ class Progress:
     networks: int
 
 
-def train(
+def train(  # noqa: PLR0913 - all but two have defaults
     shard: Shard,
     tasks: Mapping[int, Any],
     *,
     device: str | Device = "auto",
     threads: int = 1,
     state: State | None = None,
+    start: Start | None = None,
     on_record: Callable[[Record], None] = lambda record: None,
     on_checkpoint: Callable[[State], None] = lambda state: None,
     on_progress: Callable[[Progress], bool | None] = lambda progress: False,
@@ -87,6 +90,7 @@ def train(
         device: auto, cpu or cuda, or a device with a memory limit.
         threads: Workers that take groups side by side, one thread each.
         state: Where to go on; None for the beginning. It is not changed.
+        start: Weights that all networks start from, if the shard wants some.
         on_record: Called at every record step after the one the state stands at (and at 0 at the beginning).
         on_checkpoint: Called with the state whenever `on_progress` asked for it; it must copy what it keeps.
         on_progress: Called every few hundred steps; a true answer asks for `on_checkpoint`.
@@ -99,7 +103,7 @@ def train(
     """
     device = choose_device(device) if isinstance(device, str) else device
     with torch.inference_mode(), one_thread_each(), ThreadPoolExecutor(threads) as workers:
-        trainer = Trainer(shard, tasks, device, workers if threads > 1 else None, threads)
+        trainer = Trainer(shard, tasks, device, workers if threads > 1 else None, threads, start)
         return trainer.run(state, on_record, on_checkpoint, on_progress)
 
 
@@ -112,6 +116,7 @@ class Trainer:
         device: Where.
         workers: Takes groups side by side; None for one after the other.
         threads: Number of workers.
+        start: Weights that all networks start from; None where each has its own.
     """
 
     def __init__(
@@ -121,8 +126,10 @@ class Trainer:
         device: Device,
         workers: ThreadPoolExecutor | None,
         threads: int,
+        start: Start | None = None,
     ) -> None:
-        self.shard, self.tasks, self.device, self.workers = shard, tasks, device, workers
+        self.shard, self.tasks, self.device, self.workers, self.start = shard, tasks, device, workers, start
+        check_start(shard, start)
         missing = set(shard.networks["seed_task"].tolist()) - set(tasks)
         if missing:
             raise ValueError(f"no task for the seeds {sorted(missing)[:3]}")
@@ -132,7 +139,9 @@ class Trainer:
         else:
             self.data, self.batches = None, max(shard.steps, 1)
         self.stride = PERIOD if shard.update == "iteration" else WINDOW
-        self.running = Running(shard, tasks, self.batches, device.torch)
+        self.running = Running(shard, tasks, self.batches, device.torch, start)
+        walking = bool(set(shard.running) & set(STEPWISE_WORDS))
+        self.frame = Frame(shard, start, device.torch) if walking else None
         self.groups = [self._group(rows) for rows in plan(shard, device, threads)]
         self.resident = device.memory is None or len(self.groups) == 1
         if not self.resident:
@@ -157,8 +166,7 @@ class Trainer:
             self._load_all(state)
         due = set(self.shard.record_steps)
         for start, stop, fresh_epoch, accumulate in self._spans(state.step):
-            if fresh_epoch:
-                self._clear(state)
+            self._clear(state, epoch=fresh_epoch, record=start in due)
             for step in range(start, stop, self.stride):
                 self._advance(state, min(step + self.stride, stop), accumulate=accumulate)
                 reached = state.step in due
@@ -193,14 +201,16 @@ class Trainer:
             return ContrastiveGroup(self.shard, rows, self.device.torch, tasks=self.tasks)
         if self.shard.update == "iteration":
             return IterationGroup(self.shard, rows, self.device.torch)
-        lonely = alone(self.shard)
-        return GradientGroup(self.shard, rows, self.device.torch, alone=lonely, data=self.data, tasks=self.tasks)
+        known = {"alone": alone(self.shard), "data": self.data, "tasks": self.tasks}
+        if self.frame is not None:
+            return WalkingGroup(self.shard, rows, self.device.torch, frame=self.frame, **known)
+        return GradientGroup(self.shard, rows, self.device.torch, **known)
 
     def _first_state(self) -> State:
         """The state before the first update, with what the update rule keeps beside the weights or in their stead."""
         if self.shard.update == "iteration":
             return first_state(self.shard)
-        state = initial_state(self.shard)
+        state = initial_state(self.shard, self.start)
         if self.shard.update == "contrastive_divergence":
             state.arrays["persistent"] = ContrastiveGroup.first_batch(self.shard)
         return state
@@ -249,13 +259,14 @@ class Trainer:
         log.warning("out of device memory: %d networks are halved", len(group.rows))
         return [self._group(half) for half in np.array_split(group.rows, 2)]
 
-    def _clear(self, state: State) -> None:
-        """Start the running sums of an epoch."""
-        tables = [state.arrays] + [group.tensors for group in self.groups if self.resident]
-        for table in tables:
-            for name, array in table.items():
-                if name in ("terms", "hits") or name.startswith("gradient_"):
-                    array[...] = 0
+    def _clear(self, state: State, *, epoch: bool, record: bool) -> None:
+        """Start the running sums of an epoch, and those that follow a record."""
+        chosen = [name for name in state.arrays if name in ("terms", "hits") or name.startswith("gradient_")]
+        chosen = chosen * epoch + [name for name in SUMS if record and name in state.arrays]
+        for table in [state.arrays] + [group.tensors for group in self.groups if self.resident]:
+            for name in chosen:
+                if name in table:
+                    table[name][...] = 0
 
     def _record(self, state: State) -> Record:
         """What is recorded at the state's step."""

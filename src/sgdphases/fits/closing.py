@@ -19,6 +19,9 @@ from sgdphases.storage.cube import NO_VALUE
 KINDS = {0: "open", 1: "seen", 2: "crossing"}
 """CF flag values and meanings: how the closing is known; open where it is not."""
 
+REACH = 2.0
+"""How far lines are followed beyond the last richness, in lengths of the range of rich networks."""
+
 
 def closing(strips: Strips, ends: Edges) -> dict[str, tuple]:
     """The closing richness at every recorded step and its power of the step.
@@ -43,8 +46,9 @@ def closing(strips: Strips, ends: Edges) -> dict[str, tuple]:
     place = crossing(*(plain_lines(strips, each, "rich")[:2] for each in pair))
     lines = [rate_lines(strips, each, "rich", place) for each in pair]
     met = crossed(place, *lines)
-    # Lines that meet where networks are not rich, or that part, close no strip.
-    met_there = np.where(_closes(place, *lines), 0.0, np.nan)
+    # Lines that meet where networks are not rich, or that part, or run side by side, close no strip.
+    farthest = strips.richness.max() + REACH * (strips.richness.max() - RICH)
+    met_there = np.where(_closes(place, *lines) & (place <= farthest), 0.0, np.nan)
     met = normal_estimate(met.value + met_there, met.error + met_there)
     is_seen = np.isfinite(seen.value)
     best = normal_estimate(np.where(is_seen, seen.value, met.value), np.where(is_seen, seen.error, met.error))

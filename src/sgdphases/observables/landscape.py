@@ -10,8 +10,8 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,11 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 from sgdphases.ensemble.device import one_thread_each
+from sgdphases.ensemble.geometry import KERNEL, POOL, Geometry
 from sgdphases.ensemble.losses import loss_factor
 from sgdphases.ensemble.networks import activate
 from sgdphases.ensemble.passes import Stack
 from sgdphases.ensemble.streams import generator
-
-if TYPE_CHECKING:
-    from sgdphases.observables.snapshot import Snapshot
 
 
 @contextmanager
@@ -95,6 +93,7 @@ class Landscape:
         targets: (n, o), classes as rows of zeros and a one.
         reference: What is subtracted from the output before it is multiplied (n, o), or None.
         loss: Word of the loss.
+        geometries: Per layer, how a convolution reads images; None for a dense layer.
     """
 
     weights: list[Tensor]
@@ -107,6 +106,30 @@ class Landscape:
     targets: Tensor
     reference: Tensor | None
     loss: str
+    geometries: list[Geometry | None]
+
+    @property
+    def flat(self) -> np.ndarray:
+        """The trained parameters theta, layer by layer, the weights of each row by row and then its bias."""
+        return np.concatenate([parameter.detach().numpy().ravel() for parameter in self.model().parameters()])
+
+    def moved(self, flat: np.ndarray) -> "Landscape":
+        """The same loss around other parameters, of networks all of whose layers are trained."""
+        weights, biases, rest = [], [], torch.from_numpy(np.array(flat))
+        for matrix, bias, unit in zip(self.weights, self.biases, self.units, strict=True):
+            weights.append(unit * rest[: matrix.numel()].view(matrix.shape))
+            rest = rest[matrix.numel() :]
+            biases.append(None if bias is None else unit * rest[: len(bias)])
+            rest = rest if bias is None else rest[len(bias) :]
+        return replace(self, weights=weights, biases=biases)
+
+    def model(self) -> nn.Module:
+        """The scaled output as a function of the inputs and, by `parameters()`, of theta."""
+        return _Model(self)
+
+    def loss_of(self, output: Tensor, targets: Tensor) -> Tensor:
+        """The loss of some samples' outputs."""
+        return _Loss(self.loss)(output, targets)
 
     def hessian(self) -> HessianLinearOperator:
         """The Hessian of the loss by the parameters, as an operator."""
@@ -124,11 +147,11 @@ class Landscape:
         return kind(model, _Loss(self.loss), parameters, [(self.inputs, self.targets)], **known)
 
 
-def landscapes(snapshot: "Snapshot", samples: int, rows: Iterable[int]) -> Iterator[Landscape]:
+def landscapes(snapshot: Any, samples: int, rows: Iterable[int]) -> Iterator[Landscape]:
     """The loss of single networks of a snapshot.
 
     Args:
-        snapshot: The networks.
+        snapshot: The networks, a `snapshot.Snapshot`: not imported, so that what a start is made of does not reach it.
         samples: Test samples that the loss is taken over, from the first on; fewer if there are fewer.
         rows: Which networks.
 
@@ -153,6 +176,7 @@ def landscapes(snapshot: "Snapshot", samples: int, rows: Iterable[int]) -> Itera
             targets=targets,
             reference=reference,
             loss=snapshot.part.loss,
+            geometries=[network.geometries[layer] for layer in layers],
         )
 
 
@@ -168,7 +192,7 @@ def extreme(operator: "HessianLinearOperator | GGNLinearOperator", end: str, see
         The eigenvalue; NaN if the operator overflows or the iterations do not settle (`ENDS`).
     """
     how = ENDS[end]
-    with _alone():
+    with alone():
         if operator.shape[0] <= how.basis:
             return _dense(operator, how)
         settings = {"which": how.which, "ncv": how.basis, "maxiter": how.restarts, "tol": how.residual}
@@ -193,7 +217,7 @@ def leading(
         number of parameters.
     """
     size = operator.shape[0]
-    with _alone():
+    with alone():
         if size <= 2 * count:
             return _padded(operator, count)
         settings = {"which": "LA", "ncv": min(size, 2 * count + 1), "maxiter": LEADING_RESTARTS, "tol": residual / 10}
@@ -203,7 +227,7 @@ def leading(
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """One thread, and no warnings of the library."""
     with _quiet(), one_thread_each(), LIBRARIES.limit(limits=1, user_api="blas"):
         yield
@@ -284,14 +308,14 @@ class _Model(nn.Module):
 
     def __init__(self, landscape: Landscape) -> None:
         super().__init__()
-        parts = zip(landscape.weights, landscape.biases, landscape.units, landscape.trained, strict=True)
-        self.layers = nn.ModuleList([_Layer(*part) for part in parts])
+        lists = (landscape.weights, landscape.biases, landscape.units, landscape.trained, landscape.geometries)
+        self.layers = nn.ModuleList([_Layer(*parts) for parts in zip(*lists, strict=True)])
         self.landscape = landscape
 
     def forward(self, hidden: Tensor) -> Tensor:
         landscape = self.landscape
         for layer in self.layers[:-1]:
-            hidden = activate(layer(hidden), landscape.activation)
+            hidden = layer.hand_on(activate(layer(hidden), landscape.activation))
         output = self.layers[-1](hidden)
         if landscape.reference is not None:
             output = output - landscape.reference
@@ -299,17 +323,28 @@ class _Model(nn.Module):
 
 
 class _Layer(nn.Module):
-    """h to W h + b with W = c theta, and the bias alike."""
+    """h to W h + b with W = c theta, and the bias alike; a convolution has that at every position."""
 
-    def __init__(self, weights: Tensor, bias: Tensor | None, unit: float, trained: bool) -> None:
+    def __init__(
+        self, weights: Tensor, bias: Tensor | None, unit: float, trained: bool, geometry: Geometry | None
+    ) -> None:
         super().__init__()
-        self.unit = unit
+        self.unit, self.geometry = unit, geometry
         self.weights = nn.Parameter(weights / unit, requires_grad=trained)
         self.bias = None if bias is None else nn.Parameter(bias / unit, requires_grad=trained)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.unit * self.bias
-        return nn.functional.linear(hidden, self.unit * self.weights, bias)
+        weights, bias, geometry = self.unit * self.weights, None, self.geometry
+        if self.bias is not None:
+            bias = self.unit * self.bias
+        if geometry is None:
+            return nn.functional.linear(hidden, weights, bias)
+        images = hidden.unflatten(1, (geometry.channels, geometry.side, geometry.side))
+        return nn.functional.conv2d(images, weights.unflatten(1, (geometry.channels, KERNEL, KERNEL)), bias)
+
+    def hand_on(self, activations: Tensor) -> Tensor:
+        """What the layer above reads."""
+        return activations if self.geometry is None else nn.functional.avg_pool2d(activations, POOL).flatten(1)
 
 
 class _Loss(nn.Module):

@@ -9,7 +9,7 @@ import numpy as np
 from sgdphases.datasets.task import Task
 from sgdphases.ensemble.shard import Shard
 from sgdphases.observables.dynamics import map_layers
-from sgdphases.observables.registry import Observable, selected
+from sgdphases.observables.registry import DENSE, Observable, selected
 from sgdphases.observables.snapshot import FEATURE_SAMPLES, Part, Snapshot
 
 PART_ELEMENTS = 2**22
@@ -86,7 +86,7 @@ class Measurement:
         if not any(observable.needs for observable in self.observables):
             yield np.arange(len(self.shard))
             return
-        columns, widths = self.shard.networks, self.shard.network.widths
+        columns, network = self.shard.networks, self.shard.network
         groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for place, (seed, loss) in enumerate(zip(columns["seed_task"], columns["loss"], strict=True)):
             groups[str(loss), *_data_of(tasks[int(seed)])].append(place)
@@ -95,10 +95,10 @@ class Measurement:
             if len(places) < FEW:
                 pooled[loss] += places
             else:
-                yield from _pieces(places, FEATURE_SAMPLES * max(widths[1:]))
+                yield from _pieces(places, FEATURE_SAMPLES * network.largest)
         samples = max(max(len(task.inputs), FEATURE_SAMPLES) for task in tasks.values())
         for places in pooled.values():
-            yield from _pieces(places, samples * max(widths))
+            yield from _pieces(places, samples * max(network.widths[0], network.largest))
 
 
 def _data_of(task: Task) -> tuple[int, ...]:
@@ -131,6 +131,9 @@ def _possible(shard: Shard, observables: Sequence[Observable]) -> None:
     if shard.network.layers < 2:
         asking = [o.name for o in observables if "features" in o.needs]
         _refuse(asking, "a network of one layer has no hidden features")
+    if shard.network.kind == "cnn":
+        asking = [o.name for o in observables if DENSE & set(o.needs)]
+        _refuse(asking, "in networks of kind cnn no sample's gradient is one outer product, and no layers are a map")
     if not map_layers(shard.network.widths):
         asking = [o.name for o in observables if "map" in o.needs]
         _refuse(asking, "no hidden layer is as wide as the input, so the network has no square map to iterate")

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 LEVELS = ("layer", "mode")
 LAYERS = ("layer",)
-MODES = ("mode",)
+EIGENVALUES = ("eigenvalue",)
 
 CONTROLLED = ("control",)
 IMAGES = ("control", "image")
 OUTPUTS = ("probe", "output")
+
+DENSE = {"map", "outer"}
+"""What some observables need and dense layers alone have, see `Observable.needs`."""
 
 DRIFT_FLAGS = {0: "repulsion_wins", 1: "drift_wins"}
 """CF flag values and meanings of the two criteria."""
@@ -33,14 +36,15 @@ class Observable:
         function: Takes a snapshot of r networks, gives (r, ...axes).
         axes: Axes after the network's: `layer` (trained layers, ascending), `mode` (descending levels, padded),
             `control` (of `controls.CONTROLS`), `image` (first test images), `iteration` (of the square map), `probe`
-            (first test samples) and `output`.
+            (first test samples), `output` and `eigenvalue` (of the Hessian, descending).
         long_name: What a figure and a CF attribute call it.
         symbol: Its symbol, LaTeX without dollars.
         units: CF units; "1" for pure numbers.
         dtype: Type of the values; integers have -1 where there is no value.
         flags: Value to meaning, for labels.
         needs: What must be evaluated beside the weights: `test`, `train`, `features` (a hidden layer), `teacher`,
-            `map` (first layers that lead back to the width of the input).
+            `map` (first layers that lead back to the width of the input), `outer` (each sample's gradient by a layer as
+            one outer product).
     """
 
     name: str
@@ -81,8 +85,12 @@ def _on_test(function: Callable[["Snapshot"], np.ndarray], axes: tuple[str, ...]
     return Observable(function.__name__, function, axes, *names, needs=("test",))
 
 
+def _force(function: Callable[["Snapshot"], np.ndarray], axes: tuple[str, ...], *names: str, **more: Any) -> Observable:
+    return Observable(function.__name__, function, axes, *names, needs=("test", "outer"), **more)
+
+
 def _criterion(function: Callable[["Snapshot"], np.ndarray], *names: str) -> Observable:
-    return Observable(function.__name__, function, LAYERS, *names, dtype=np.int8, flags=DRIFT_FLAGS, needs=("test",))
+    return _force(function, LAYERS, *names, dtype=np.int8, flags=DRIFT_FLAGS)
 
 
 def _map(function: Callable[["Snapshot"], np.ndarray], axes: tuple[str, ...], *names: str, **more: Any) -> Observable:
@@ -140,12 +148,12 @@ _ROWS = (
     _features(signal.alignment_feature, "alignment averaged over features", "h_s^d"),
     _features(signal.alignment_identity, "alignment expected at zero loss", r"\|y\|/(\|Z\|\|s\|)"),
     _features(signal.saturated_fraction, "share of saturated features", r"P(|s|>0.99)"),
-    _on_test(drift.drift, LEVELS, "drift of a level", "K_{ii}"),
-    _on_test(drift.noise, LEVELS, "noise of a level", "V_{ii}"),
-    _on_test(drift.repulsion, LEVELS, "repulsion of a level", r"\sum_j V_{ij}/(x_i-x_j)"),
-    _on_test(drift.ito_term, LEVELS, "Itô term of a level", r"E[gg^T]_{ii}"),
-    _on_test(drift.predicted_velocity, LEVELS, "predicted velocity of a level", r"dx_i/dt"),
-    _on_test(drift.peclet, LAYERS, "share of levels that one step moves too far", r"\mathrm{Pe}"),
+    _force(drift.drift, LEVELS, "drift of a level", "K_{ii}"),
+    _force(drift.noise, LEVELS, "noise of a level", "V_{ii}"),
+    _force(drift.repulsion, LEVELS, "repulsion of a level", r"\sum_j V_{ij}/(x_i-x_j)"),
+    _force(drift.ito_term, LEVELS, "Itô term of a level", r"E[gg^T]_{ii}"),
+    _force(drift.predicted_velocity, LEVELS, "predicted velocity of a level", r"dx_i/dt"),
+    _force(drift.peclet, LAYERS, "share of levels that one step moves too far", r"\mathrm{Pe}"),
     _criterion(drift.criterion_published, "drift beats repulsion, as published", r"P(\mathrm{drift})"),
     _criterion(drift.criterion_corrected, "drift beats repulsion, corrected", r"P(\mathrm{drift})"),
     _weights(dynamics.excess_kurtosis, LAYERS, "excess kurtosis of the weights", r"\kappa"),
@@ -164,7 +172,7 @@ _ROWS = (
         "largest eigenvalue of the Gauss-Newton matrix",
         r"N\lambda_\mathrm{GN}",
     ),
-    _on_test(curvature.hessian_spectrum, MODES, "eigenvalue of the Hessian", r"N\lambda_m"),
+    _on_test(curvature.hessian_spectrum, EIGENVALUES, "eigenvalue of the Hessian", r"N\lambda_m"),
     _on_test(kernels.ntk_alignment, (), "alignment of the tangent kernel with the targets", r"\mathrm{CKA}(K, YY^T)"),
     _on_test(kernels.ntk_movement, (), "turn of the tangent kernel from its start", r"1-\cos(K, K(0))"),
     _on_test(kernels.ntk_growth, (), "growth of the tangent kernel", r"\|K\|/\|K(0)\|"),
@@ -192,6 +200,22 @@ _RUNNING = {
     "asymptotic_distance": ("asymptotic distance of perturbed orbits", r"d_\infty"),
     "lyapunov": ("largest Lyapunov exponent", r"\lambda_\mathrm{max}"),
     "jacobian_norm": ("asymptotic norm of the Jacobian", r"\|J^\ast\|_F/\sqrt{N}"),
+    "local_displacement": ("squared length of an update", r"\|\delta\|^2"),
+    "global_displacement": ("squared distance from the start", r"\|\Delta\|^2"),
+    "displacement_along_start": ("displacement times the start", r"\Delta\cdot\theta^*"),
+    "weight_norm": ("squared norm of the parameters", r"\|\theta\|^2"),
+    "displacement_gram": ("product of displacements of two replicas", r"\Delta_r\cdot\Delta_{r'}"),
+    "position": ("position along a direction", "x"),
+    "velocity": ("velocity along a direction", "v"),
+    "position_mean": ("mean position", r"\bar x"),
+    "position_square": ("mean squared position", r"\overline{x^2}"),
+    "velocity_mean": ("mean velocity", r"\bar v"),
+    "velocity_square": ("mean squared velocity", r"\overline{v^2}"),
+    "position_velocity": ("mean position times velocity", r"\overline{xv}"),
+    "circulation": ("mean rotation in phase space", r"\overline{x_k v_{k+1}-v_k x_{k+1}}"),
+    "force_mean": ("mean batch gradient along a direction, with decay", r"\bar u"),
+    "force_square": ("mean squared batch gradient along a direction", r"\overline{u^2}"),
+    "force_position": ("mean batch gradient times position", r"\overline{ux}"),
     "converged": ("whether the asymptotic distance is reached", r"\chi_\infty"),
 }
 """Long names and symbols of what training itself measures (`ensemble.running`)."""

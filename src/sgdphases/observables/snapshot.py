@@ -342,6 +342,7 @@ class Snapshot:
             biases=[torch.as_tensor(self.biases[n]).to(dtype) if n in self.biases else None for n in layers],
             activation=self.shard.network.activation,
             output_scale=torch.as_tensor(self.shard.output_factor[self.part.networks]).to(dtype),
+            geometries=self.shard.network.geometries,
         )
 
 

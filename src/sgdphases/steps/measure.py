@@ -14,6 +14,7 @@ from sgdphases.datasets.loading import load_tasks
 from sgdphases.datasets.task import Task
 from sgdphases.ensemble import status
 from sgdphases.ensemble.shard import GRADIENT_UPDATES, WHOLE_RUNNING, Shard
+from sgdphases.ensemble.starting import OWN_AXES
 from sgdphases.observables.controls import CONTROLS
 from sgdphases.observables.measurement import Measurement
 from sgdphases.observables.registry import Observable, running_attributes, selected
@@ -99,8 +100,8 @@ def _labelled(
             variables[name] = (("network", "update"), records.whole(name), running_attributes(name))
             continue
         values = np.moveaxis(records.scalar(name), 0, 1)
-        axes = ("layer",)[: values.ndim - 2]
-        if axes and len(layers) == 1:
+        axes = OWN_AXES.get(name, ("layer",)[: values.ndim - 2])
+        if axes == ("layer",) and len(layers) == 1:
             axes, values = (), values.squeeze(axis=2)
         variables[name] = (("network", "step", *axes), values, running_attributes(name))
     if shard.update in GRADIENT_UPDATES:
@@ -120,8 +121,10 @@ def _labelled(
         attrs={
             "dataset": shard.dataset["name"],
             "update": shard.update,
+            "network": shard.network.kind,
             "widths": list(shard.network.widths),
             "last_batch": shard.last_batch,
+            "sampler": shard.sampler,
             **_samples(shard, tasks),
         },
     )

@@ -4,13 +4,18 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import xarray as xr
+
 from sgdphases.claims.papers import CITATIONS
 from sgdphases.config import Card, read_card
 from sgdphases.provenance import fingerprint, release
+from sgdphases.quantities import attributes
 from sgdphases.shards import points
 from sgdphases.steps.command import begin, events
 from sgdphases.storage import cube
 from sgdphases.storage.phases import with_phases
+from sgdphases.storage.start import MEANINGS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -18,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--card", required=True)
     parser.add_argument("--cube", required=True)
+    parser.add_argument("--start", help="file of the weights that all networks started from")
     parser.add_argument("--spool")
     parser.add_argument("measured", nargs="+")
     arguments = begin("merge", parser, argv)
@@ -26,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with events(arguments.spool, experiment, "merge", experiment) as spool:
         merged = cube.merge(layout(card), ((path, cube.read(path)) for path in arguments.measured))
         merged.attrs |= described(card, experiment, shards=len(arguments.measured))
+        if arguments.start is not None:
+            merged = with_start(merged, cube.read(arguments.start))
         merged = with_phases(merged)
         cube.write(merged, arguments.cube)
         spool.params({"shards": len(arguments.measured), "variables": len(merged.data_vars), **merged.sizes})
@@ -53,6 +61,22 @@ def described(card: Card, experiment: str, *, shards: int) -> dict[str, str]:
         "code_version": f"{release()}, code {fingerprint('merge')}",
         "history": f"sgdphases.steps.merge: {shards} measured shards of {experiment} merged",
     }
+
+
+def with_start(merged: xr.Dataset, start: xr.Dataset) -> xr.Dataset:
+    """A cube with what was measured once where all its networks started.
+
+    Args:
+        merged: The cube.
+        start: The start's file.
+
+    Returns:
+        The cube with the variables of `storage.start.MEANINGS`, which have no replica, and the attribute `parameters`.
+    """
+    found = start[[name for name in MEANINGS if name in start]]
+    numbers = {name: (name, np.arange(found.sizes[name]), attributes(name)) for name in found.dims}
+    found = found.assign_coords({name: number for name, number in numbers.items() if name not in merged.coords})
+    return merged.assign(found.data_vars).assign_coords(found.coords).assign_attrs(parameters=start.attrs["parameters"])
 
 
 def layout(card: Card) -> cube.Layout:

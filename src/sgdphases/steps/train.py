@@ -10,12 +10,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from sgdphases.files import read_json
+from sgdphases.files import read_json, sha256
 from sgdphases.steps.command import begin, events
 
 if TYPE_CHECKING:
     from sgdphases.ensemble.search import Outcome
     from sgdphases.ensemble.shard import Shard
+    from sgdphases.ensemble.starting import Start
     from sgdphases.ensemble.state import State
     from sgdphases.ensemble.trainer import Progress, Record
 
@@ -95,6 +96,8 @@ class Job:
 
         self.shard, self.arguments, self.spool, self.signals = shard, arguments, spool, signals
         self.checkpoints = Checkpoints(arguments.checkpoints)
+        if arguments.start is not None:  # of another start, a checkpoint is none of this job
+            self.checkpoints = Checkpoints(f"{arguments.checkpoints}-{sha256(arguments.start)[:12]}")
         self.saved = time.monotonic()
         self.curve = set(shard.record_steps[:: max(1, len(shard.record_steps) // CURVE_POINTS)]) | {shard.steps}
 
@@ -139,6 +142,7 @@ class Job:
 
         if state is not None:
             log.info("going on from step %d of %d", state.step, shard.steps)
+        start = self._start()
         self.bar.begin(0 if state is None else state.step)
         return train(
             shard,
@@ -146,10 +150,17 @@ class Job:
             device=self.arguments.device,
             threads=self.arguments.threads,
             state=state,
+            start=start,
             on_record=self._record,
             on_checkpoint=self._checkpoint,
             on_progress=self._progress,
         )
+
+    def _start(self) -> "Start | None":
+        """What all networks start from, if they do."""
+        from sgdphases.storage.start import read_start  # noqa: PLC0415 - after the threads are set
+
+        return None if self.arguments.start is None else read_start(self.arguments.start)
 
     def _announce(self) -> None:
         shard, arguments = self.shard, self.arguments
@@ -307,6 +318,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoints", required=True, help="folder for this job's checkpoints")
     parser.add_argument("--data", required=True, help="data directory")
     parser.add_argument("--manifest", help="file that says what the data set is")
+    parser.add_argument("--start", help="file of the weights that all networks start from")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0)

@@ -15,7 +15,21 @@ from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, RATE_AX
 NO_VALUE = -1
 """What an integer flag holds where nothing could be measured (NaN's place)."""
 
-NUMBERED = ("layer", "mode", "control", "image", "iteration", "update", "probe", "output", "criterion", "side")
+NUMBERED = (
+    "layer",
+    "mode",
+    "control",
+    "image",
+    "iteration",
+    "update",
+    "probe",
+    "output",
+    "criterion",
+    "side",
+    "eigenvalue",
+    "other_mode",
+    "other_replica",
+)
 """Dimensions of single variables."""
 
 OPTIONAL = (*DATA_AXES, *SIZE_AXES, "richness")

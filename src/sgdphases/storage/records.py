@@ -2,9 +2,10 @@
 
 Dimensions `record`, `weight_record` (those records that hold weights), `network`, `layer` (the trained ones), and per
 trained layer `out_<l>` and `in_<l>`. Variables `step` (record), `weight_step` (weight_record), `weights_<l>`
-(weight_record, network, out, in), `bias_<l>` (weight_record, network, out), running observables (record, network) or
-(record, network, layer), `diverged_at` (network), -1 for alive, and what training says once of each network, such as
-`batch_loss` (network, update). Attributes: `shard`, its JSON text, and `complete`.
+(weight_record, network, out, in), `bias_<l>` (weight_record, network, out), running observables (record, network),
+(record, network, layer) or with the axes of `ensemble.starting.OWN_AXES`, `diverged_at` (network), -1 for alive, and
+what training says once of each network, such as `batch_loss` (network, update). Attributes: `shard`, its JSON text, and
+`complete`.
 All data carry Fletcher-32 sums, so damage is seen when it is read.
 """
 
@@ -18,6 +19,7 @@ from typing import Any, Self
 import netCDF4
 import numpy as np
 
+from sgdphases.ensemble.starting import OWN_AXES
 from sgdphases.files import writing
 
 MEANINGS = {
@@ -38,6 +40,13 @@ MEANINGS = {
     "asymptotic_distance": ("mean distance of two orbits over the last fifth of the iterations", "1"),
     "lyapunov": ("largest Lyapunov exponent per iteration", "1"),
     "jacobian_norm": ("geometric mean of the Jacobian's Frobenius norm over sqrt(N), over the same states", "1"),
+    "local_displacement": ("squared length of an update, mean over those since the record before", "1"),
+    "global_displacement": ("squared distance from the start", "1"),
+    "displacement_along_start": ("product of the displacement from the start with the start", "1"),
+    "weight_norm": ("squared norm of all parameters", "1"),
+    "displacement_gram": ("product of displacements of two replicas of a point", "1"),
+    "position": ("displacement from the start along a direction", "1"),
+    "velocity": ("the last update over the learning rate, along a direction", "1"),
     "converged": ("1 where the distance is the asymptotic one, 0 where more iterations are needed to tell", "1"),
 }
 """Long name and units of running observables."""
@@ -188,7 +197,9 @@ def _create(file: netCDF4.Dataset, name: str, array: np.ndarray) -> None:
     """Make the variable of one kind of array, chunked by record."""
     layer = name.rpartition("_")[2]
     weights = _holds_weights(name)
-    sides = (f"out_{layer}", f"in_{layer}")[: array.ndim - 1] if weights else ("layer",)[: array.ndim - 1]
+    sides = OWN_AXES.get(name, ("layer",)[: array.ndim - 1])
+    if weights:
+        sides = (f"out_{layer}", f"in_{layer}")[: array.ndim - 1]
     for side, size in zip(sides, array.shape[1:], strict=True):
         if side not in file.dimensions:
             file.createDimension(side, size)
