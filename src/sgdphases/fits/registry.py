@@ -24,4 +24,11 @@ FITS: dict[str, str] = {
     "agreement": "sgdphases.fits.agreement:agreement",
     "silent_alignment": "sgdphases.fits.silent_alignment:silent_alignment",
     "sharpness": "sgdphases.fits.sharpness:sharpness",
+    "stationary_moments": "sgdphases.fits.stationary_moments:stationary_moments",
+    "curvature_regression": "sgdphases.fits.curvature_regression:curvature_regression",
+    "displacement": "sgdphases.fits.displacement:displacement",
+    "drift_split": "sgdphases.fits.drift_split:drift_split",
+    "collapse_exponents": "sgdphases.fits.collapse_exponents:collapse_exponents",
+    "noise_structure": "sgdphases.fits.noise_structure:noise_structure",
+    "prediction": "sgdphases.fits.prediction:prediction",
 }

@@ -136,7 +136,7 @@ def _bottom(strips: Strips) -> dict[str, tuple]:
 
 def _counts(strips: Strips, learned: np.ndarray, places: np.ndarray) -> dict[str, tuple]:
     """How many eigenvalues of the Hessian are large."""
-    levels = strips.values("hessian_spectrum", "step", "mode").astype(np.float64)
+    levels = strips.values("hessian_spectrum", "step", "eigenvalue").astype(np.float64)
     large = levels > SMALL * np.fmax.reduce(levels, axis=-1, keepdims=True)
     count = np.where(np.isnan(levels).all(axis=-1), np.nan, large.sum(axis=-1))
     start = mean_over(np.moveaxis(count[..., 0], 3, 0)) if strips.steps[0] == 0 else count[..., 0, 0] * np.nan

@@ -1,0 +1,182 @@
+"""Drift and diffusion apart: replicas share the one and not the other.
+
+With ⟨Δ_r, Δ_s⟩ of replicas that differ in nothing but their noise, the mean over pairs is the square of the common
+drift, without bias, and what is left of the mean square displacement is diffusion; two replicas are enough of a large
+network. Errors leave out one replica at a time. Derived; the open question of Kunin et al., arXiv 2107.09133, is
+whether powers above 1 are drift.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from sgdphases.fits.arrays import Floats
+from sgdphases.fits.exponents import PROTOCOL, exponents, protocols_of
+from sgdphases.fits.intervals import Estimate, normal_estimate
+from sgdphases.fits.walks import Walks, epochs_of, walks_of
+
+FIT = "drift_split"
+
+COURSES = {
+    "drift_square": ("square of the common drift", r"\|E\Delta\|^2"),
+    "diffusion_square": ("mean square of the diffusion", r"E\|\Delta\|^2-\|E\Delta\|^2"),
+    "drift_share": ("share of the drift in the displacement", r"\|E\Delta\|^2/E\|\Delta\|^2"),
+    "split_drift_ratio": ("drift over diffusion, per epoch", "r=V^2/D"),
+    "along_start": ("mean displacement along the start", r"E\langle\Delta,\theta^\ast\rangle/\|\theta^\ast\|"),
+    "along_start_share": ("share of the drift along the start", r"\langle E\Delta,\theta^\ast\rangle^2/\ldots"),
+}
+"""What is had at every record: long name and symbol."""
+
+
+@dataclass(frozen=True)
+class Products:
+    """What is needed of the Gram matrix, and of displacements along the start.
+
+    Attributes:
+        own: |Δ_r|², (R, P, T); NaN once a network has diverged.
+        others: Sum of ⟨Δ_r, Δ_s⟩ over the other replicas s, (R, P, T).
+        along: ⟨Δ_r, θ*⟩/|θ*|, (R, P, T); NaN where it was not recorded.
+    """
+
+    own: Floats
+    others: Floats
+    along: Floats
+
+    @property
+    def replicas(self) -> int:
+        """R."""
+        return len(self.own)
+
+    def courses(self, epochs: Floats, without: int | None = None) -> dict[str, Floats]:
+        """`COURSES`, (P, T), of all replicas or without one of them."""
+        alive = np.isfinite(self.own)
+        if without is not None:
+            alive = alive & (np.arange(self.replicas) != without)[:, None, None]
+        count = alive.sum(axis=0)
+        pairs = np.where(count > 1, count * (count - 1.0), np.nan)
+        total = np.where(alive, self.others, 0.0).sum(axis=0)
+        if without is not None:
+            # Of the pairs that are left each row has lost the one with the replica that is out.
+            total = total - np.where(np.isfinite(self.own[without]), self.others[without], 0.0)
+        square = _mean(self.own, alive, count)
+        drift = total / pairs
+        diffusion = square - drift
+        along = _mean(self.along, alive, count)
+        part = ((count * along) ** 2 - _mean(self.along**2, alive, count) * count) / pairs
+        return {
+            "drift_square": drift,
+            "diffusion_square": diffusion,
+            "drift_share": _over(drift, square),
+            "split_drift_ratio": _over(drift, diffusion * np.where(epochs > 0, epochs, np.nan)),
+            "along_start": along,
+            "along_start_share": _over(part, drift),
+        }
+
+
+def drift_split(cube: xr.Dataset) -> xr.Dataset:
+    """Squares of drift and diffusion at every record, their powers, and how much of the drift is along the start.
+
+    Args:
+        cube: With `displacement_gram` and `global_displacement`; `displacement_along_start` and
+            `start_weight_norm` (or `weight_norm` at the first record) for the share along θ*.
+
+    Returns:
+        With `_error` (jackknife over replicas; NaN with fewer than three), over grid and times: `drift_square`,
+        `diffusion_square`, `drift_share`, `split_drift_ratio` (drift over diffusion over epochs: V²/D where both are
+        steady), `along_start` (mean of ⟨Δ, θ*⟩/|θ*|; negative where weights shrink), `along_start_share` (its square
+        without bias over that of the drift; only meaningful where the drift is significant). Over grid and protocol:
+        `drift_power`, `diffusion_power`, `whole_power` (of drift, diffusion and their sum; NaN where a square is
+        negative in the window). Over the grid: `drift_significance` (the drift's square at the end over its error) and
+        `replicas`.
+
+    Raises:
+        ValueError: If a variable is missing, or there is a single replica.
+    """
+    walks = walks_of(cube, FIT, "displacement_gram", "global_displacement")
+    if cube.sizes["replica"] < 2:
+        raise ValueError(f"fit {FIT} needs at least two replicas")
+    products, epochs = _products(walks), epochs_of(walks)
+    weight = protocols_of(walks).weight
+
+    def everything(without: int | None = None) -> dict[str, Floats]:
+        found = products.courses(epochs, without)
+        square = found["drift_square"] + found["diffusion_square"]
+        for name, values in (("drift", found["drift_square"]), ("diffusion", found["diffusion_square"])):
+            found[f"{name}_power"] = exponents(values, weight)
+        return found | {"whole_power": exponents(square, weight)}
+
+    alive = np.isfinite(products.own)
+    estimates = _jackknife(everything(), [everything(replica) for replica in range(products.replicas)], alive)
+    found: dict[str, tuple] = {}
+    for name, words in COURSES.items():
+        found |= walks.described(name, estimates[name], words, walks.grid.clock)
+    for name, about in (("drift", "drift"), ("diffusion", "diffusion"), ("whole", "mean square displacement")):
+        words = (f"power of the {about}", "c")
+        found |= walks.described(f"{name}_power", estimates[f"{name}_power"], words, "protocol", interval=True)
+    end = estimates["drift_square"]
+    significance = _over(np.asarray(end.value)[:, -1], np.asarray(end.error)[:, -1])
+    found |= walks.plain("drift_significance", significance, ("drift at the end in errors", r"\|E\Delta\|^2/\delta"))
+    found |= walks.plain("replicas", alive[..., -1].sum(axis=0), ("replicas that have not diverged", "R"))
+    return walks.finished(found, "drift and diffusion by products of replicas", PROTOCOL, _reasons(walks, found))
+
+
+def _reasons(walks: Walks, found: Mapping[str, tuple]) -> list[str]:
+    reasons = []
+    if walks.cube.sizes["replica"] < 3:
+        reasons.append("no errors of two replicas")
+    if np.isnan(found["along_start"][1][..., -1]).any():
+        reasons.append("no displacement_along_start, or no norm of the start")
+    if np.isnan(found["drift_power_error"][1]).any():
+        reasons.append("the drift has no power where its square is not above its error")
+    return reasons
+
+
+def _products(walks: Walks) -> Products:
+    own = _runs(walks, "global_displacement")
+    gram = _runs(walks, "displacement_gram")
+    # Whichever way the other replicas are counted, a row holds the network itself once.
+    others = np.where(np.isfinite(gram), gram, 0.0).sum(axis=-1) - own
+    along = np.full(own.shape, np.nan)
+    if "displacement_along_start" in walks.cube and {"start_weight_norm", "weight_norm"} & set(walks.cube):
+        along = _runs(walks, "displacement_along_start") / np.sqrt(_start_norm(walks))
+    return Products(own, others, along)
+
+
+def _start_norm(walks: Walks) -> Floats:
+    """|θ*|²: as measured at the start, or (R, P, 1) as the first record has it."""
+    if "start_weight_norm" in walks.cube:
+        return walks.start("start_weight_norm")
+    return _runs(walks, "weight_norm")[..., :1]
+
+
+def _runs(walks: Walks, name: str) -> Floats:
+    """A variable, (R, P, T, own...)."""
+    return np.moveaxis(walks.values(name).astype(np.float64), 1, 0)
+
+
+def _jackknife(
+    whole: Mapping[str, Floats], parts: list[Mapping[str, Floats]], alive: np.ndarray
+) -> dict[str, Estimate]:
+    """Errors by leaving out one replica at a time, error² = (A - 1)/A Σ (θ_r - ⟨θ⟩)² over those that are alive."""
+    found = {}
+    for name, value in whole.items():
+        left = np.stack([part[name] for part in parts])
+        own = np.broadcast_to(alive if name in COURSES else alive[..., -1:], left.shape)
+        count = own.sum(axis=0)
+        mean = _mean(left, own, count)
+        square = np.where(own, left - mean, 0.0) ** 2
+        error = np.sqrt((count - 1) / np.maximum(count, 1) * square.sum(axis=0))
+        found[name] = normal_estimate(value, np.where(count > 1, error, np.nan))
+    return found
+
+
+def _mean(values: Floats, alive: np.ndarray, count: np.ndarray) -> Floats:
+    total = np.where(alive, values, 0.0).sum(axis=0)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
+def _over(above: Floats, below: Floats) -> Floats:
+    """Ratio; NaN where the denominator is not positive."""
+    return np.divide(above, below, out=np.full(np.broadcast_shapes(above.shape, below.shape), np.nan), where=below > 0)
