@@ -18,6 +18,7 @@ _BESIDE_THE_SCIENCE = (
     "sgdphases.provenance",
     "sgdphases.config",
     "sgdphases.training",
+    "sgdphases.starts",
     "sgdphases.steps.command",
 )
 

@@ -29,7 +29,7 @@ def results(copy):
 
 def test_nothing_is_left_to_do_and_an_edited_fit_trains_nothing(copy):
     assert copy.planned(config=CARD) == {}
-    back = copy.edit("src/sgdphases/fits/strips.py", "", "\n# edited\n")
+    back = copy.edit("src/sgdphases/fits/strips.py", "", "\nCONSTANT = 1\n")
     planned = copy.planned(config=CARD)
     back()
     assert {"fit", "grade", "draw"} <= set(planned)

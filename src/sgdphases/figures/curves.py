@@ -19,9 +19,9 @@ from sgdphases.figures.style import (
     is_logarithmic,
     kind,
     label,
-    log_ticks,
     new_figure,
     series_colours,
+    spread_ticks,
     value_label,
     wrapped,
 )
@@ -130,7 +130,7 @@ def _draw_lines(
     along = array[options.x]
     if is_logarithmic(along):
         ax.set_xscale("log")
-        log_ticks(ax.xaxis, along.values)
+        spread_ticks(ax.xaxis, along.values)
 
 
 def _chosen_series(array: xr.DataArray, options: Curves) -> xr.DataArray:

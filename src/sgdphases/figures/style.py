@@ -189,6 +189,18 @@ def value_ticks(ruler: Ruler, values: np.ndarray, *, most: int = 7) -> None:
     ruler.set_minor_locator(NullLocator())
 
 
+def spread_ticks(ruler: Ruler, values: np.ndarray) -> None:
+    """Ticks of a logarithmic axis: at the values where they are few within two decades, else as `log_ticks`.
+
+    Args:
+        ruler: The x or y axis, already logarithmic.
+        values: Positive values that are shown along it.
+    """
+    known = np.unique(values[values > 0])
+    narrow = known.size and known[-1] < 100 * known[0]  # powers of ten alone would say too little
+    (value_ticks if narrow else log_ticks)(ruler, known if narrow else values)
+
+
 def rule_axes(ax: Axes, x: xr.DataArray, y: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     """Set scale, limits, ticks and labels of a map's axes from its coordinates.
 

@@ -31,6 +31,7 @@ from sgdphases.theory.diffusion_exponents import effective_temperature
 FIT = "stationary_moments"
 
 LEAST_TEMPERATURES = 3
+"""Temperatures that a line is drawn through: the coolest, since farther up the excess is no straight line."""
 
 HEAT = ("learning_rate", "temperature")
 """Axes along which the temperature changes and nothing else does."""
@@ -210,6 +211,7 @@ def _lines(walks: Walks, founds: list[Found]) -> dict[str, tuple]:
     temperature = _temperature(walks)
     for place in np.ndindex(columns.shape[:-1]):
         points = columns[place]
+        points = points[np.argsort(temperature[points], kind="stable")[:LEAST_TEMPERATURES]]
         gate = np.logical_and.reduce([founds[point].gate for point in points])
         modes[place] = gate.sum()
         each = stacked([medians(walks, p, founds[p].moments, founds[p].theory, gate) for p in points])
@@ -224,7 +226,7 @@ def _lines(walks: Walks, founds: list[Found]) -> dict[str, tuple]:
             estimate = _taken(normal_estimate(*part), places)
             attrs = {"long_name": about, "symbol": words[1]}
             found |= estimated(f"{short}_{end}", estimate, [*dims, *own], attrs=attrs, interval=end == "intercept")
-    found["line_modes"] = (tuple(dims), modes, attributes_of(("modes that count at all temperatures", "n")))
+    found["line_modes"] = (tuple(dims), modes, attributes_of(("modes that count at all temperatures of the line", "n")))
     return found
 
 
