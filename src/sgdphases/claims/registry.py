@@ -7,4 +7,5 @@ PAPERS: dict[str, str] = {
     "zhang2019optimality": "sgdphases.claims.zhang2019optimality:statements",
     "zhang2023asymptotic": "sgdphases.claims.zhang2023asymptotic:statements",
     "atanasov2024richness": "sgdphases.claims.atanasov2024richness:statements",
+    "kunin2021limiting": "sgdphases.claims.kunin2021limiting:statements",
 }

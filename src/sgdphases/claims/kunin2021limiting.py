@@ -1,0 +1,319 @@
+"""What arXiv 2107.09133 says (D. Kunin et al., 2024): the limiting dynamics of SGD, and what the study asks beyond.
+
+The paper's runs are of networks on ImageNet; what they say of any network at a minimum is judged on small ones, with
+the noise measured there. Expected values and tolerances stand as they were written down before the runs. "Prediction"
+as a source is the study's own question, "theory" what follows from the exact recursion.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from sgdphases.claims.claim import Claim, Fits, Measurement, Needs, NotReached, Statement, Tolerance, listed, single
+from sgdphases.claims.network import Point, network_at
+from sgdphases.claims.readings import Measure, at, fitted, theoretical, unreachable
+from sgdphases.theory.phase_space import ornstein_uhlenbeck
+
+PAPER = "arXiv 2107.09133"
+MOMENTS, STEPS = "stationary_moments", 20000
+
+COOL: Point = {"learning_rate": 0.0125, "momentum": 0.9}
+"""The network on which single modes are judged: cool enough for the loss to be a parabola."""
+
+WARM: Point = {"learning_rate": 0.05, "momentum": 0.9}
+"""The network that the study names for equipartition."""
+
+MODE = 29
+"""The paper's q30."""
+
+MANY = 2e4
+"""Effective samples from which on a mode's equipartition is judged."""
+
+COLD_MOMENTA = (0.0, 0.8, 0.9)
+
+NO_IMAGENET = "needs residual and VGG networks on ImageNet, on a GPU"
+NO_CIFAR = "needs networks on CIFAR-10 or CIFAR-100, on a GPU"
+
+on_digits = partial(Needs, dataset="digits", widths=(64, 16, 10), least_steps=STEPS, least_replicas=8)
+
+
+def statements() -> list[Statement]:
+    """All claims of the paper that the study follows, and what it asks beyond them, by number."""
+    return [*_published(), *_modes(), *_exponents(), *_beyond()]
+
+
+def _published() -> list[Statement]:
+    """Claims 1 to 4, 9 to 15 and 18: numbers of runs that nothing here repeats."""
+    rows = (
+        ("01", "Fig. 1", "instantaneous speed of five networks", NO_IMAGENET),
+        ("02", "Fig. 1", "exponent of the displacement of five networks", NO_IMAGENET),
+        ("03", "Fig. 1", "displacement after 5250 and 50000 steps", NO_IMAGENET),
+        ("04", "Fig. 2", "mean trajectory of linear regression, rms over its start", "needs linear regression by SGD"),
+        ("09", "Fig. 6", "exponent against the learning rate", NO_IMAGENET),
+        ("10", "Fig. 6", "exponent against the batch size", NO_IMAGENET),
+        ("11", "Fig. 6", "exponent against the momentum", NO_IMAGENET),
+        ("12", "Fig. 7", "exponent against the length of the fit", NO_IMAGENET),
+        ("13", "released grid", "exponents of 27 runs", NO_IMAGENET),
+        ("14", "released figures", "exponents on CIFAR-10", NO_CIFAR),
+        ("15", "released figures", "exponents on CIFAR-100", NO_CIFAR),
+        ("18", "released figures", "squared velocity, momentum 0.99 over 0.9", NO_CIFAR),
+    )
+    return [
+        single(
+            Claim(
+                name=f"diffusion-{number}",
+                source=f"{PAPER}, {where}",
+                quantity=quantity,
+                expected=math.nan,
+                tolerance=Tolerance("absolute", 0),
+                needs=Needs(),
+                measure=unreachable(reason),
+            )
+        )
+        for number, where, quantity, reason in rows
+    ]
+
+
+def _modes() -> list[Statement]:
+    """Claims 5 to 8, 16 and 17: variances, rotation and equipartition of single modes."""
+    needs = on_digits(point=COOL, fits=(MOMENTS,), variables=("curvature",))
+    modes = partial(Claim, name="", needs=needs)
+    rotation = [
+        modes(
+            source=f"{PAPER}, Fig. 5",
+            quantity="largest over the modes (clockwise is negative)",
+            expected=math.nan,
+            tolerance=Tolerance("below", 0),
+            measure=over_modes("rotation", np.max),
+        ),
+        modes(
+            source=f"{PAPER}, Fig. 5",
+            quantity="over theory, median of the modes",
+            expected=1.0,
+            tolerance=Tolerance("absolute", 0.15),
+            measure=fitted(MOMENTS, "rotation_ratio_median", point=COOL),
+        ),
+    ]
+    return [
+        single(
+            Claim(
+                name="diffusion-05",
+                source=f"{PAPER}, Fig. 3",
+                quantity="variance of the position along the first over that along the thirtieth eigenvector",
+                expected=1.0,
+                tolerance=Tolerance("range", 0.6, 1.7),
+                needs=needs,
+                measure=fitted(MOMENTS, "position_contrast", point=COOL, mode=MODE),
+            )
+        ),
+        single(
+            Claim(
+                name="diffusion-06",
+                source=f"{PAPER}, Fig. 4",
+                quantity="the same of the velocity, over the ratio of the curvatures",
+                expected=1.0,
+                tolerance=Tolerance("absolute", 0.15),
+                needs=needs,
+                measure=_velocity_over_curvature,
+            )
+        ),
+        listed("diffusion-07", "rotation in phase space per step", rotation),
+        single(
+            Claim(
+                name="diffusion-08",
+                source=f"{PAPER}, Eq. 12, Fig. 6",
+                quantity="squared step over η² tr Σ/(S(1 - β²))",
+                expected=1.0,
+                tolerance=Tolerance("absolute", 0.05),
+                needs=on_digits(point=COOL, fits=("displacement",)),
+                measure=fitted("displacement", "one_step_ratio", point=COOL, theory_name="exact"),
+            )
+        ),
+        single(
+            Claim(
+                name="diffusion-16",
+                source=f"{PAPER}, toy process",
+                quantity="frequency of the two-dimensional process with eigenvalues 4 and 1 and noise 4 and 1",
+                expected=0.8207293547,
+                tolerance=Tolerance("absolute", 1e-9),
+                needs=Needs(),
+                measure=theoretical(_toy_frequency),
+            )
+        ),
+        single(
+            Claim(
+                name="diffusion-17",
+                source=f"{PAPER}, equipartition",
+                quantity="largest of |potential over kinetic energy - 1| less three standard errors, over the modes",
+                expected=math.nan,
+                tolerance=Tolerance("below", 0.02),
+                needs=on_digits(point=WARM, fits=(MOMENTS,)),
+                measure=_unequal,
+            )
+        ),
+    ]
+
+
+def _exponents() -> list[Statement]:
+    """Claims 19 to 22: what decides the exponent, and whether drift makes it."""
+    drift = [
+        Claim(
+            name="",
+            source="prediction",
+            quantity=f"momentum {momentum:g}",
+            expected=0.0,
+            tolerance=Tolerance("absolute", 2),
+            needs=on_digits(point=COOL | {"momentum": momentum}, fits=("drift_split",)),
+            measure=_drift(COOL | {"momentum": momentum}),
+        )
+        for momentum in COLD_MOMENTA
+    ]
+    unmeasured = (
+        ("20", "squared drift over diffusion per epoch", "needs a network with flat directions, unconfined"),
+        ("22", "squared drift over diffusion against weight decay", "needs weight decay 0, 0.0001, 0.0005"),
+    )
+    return [
+        single(
+            Claim(
+                name="diffusion-19",
+                source="prediction",
+                quantity="rms difference of exponents at equal η/(1 - β) over that at unequal",
+                expected=math.nan,
+                tolerance=Tolerance("below", 0.25),
+                needs=on_digits(fits=("collapse_exponents",)),
+                measure=fitted("collapse_exponents", "collapse_ratio", protocol_name="common"),
+            )
+        ),
+        listed("diffusion-21", "squared drift from a polished minimum in standard errors, last record", drift),
+        *(
+            single(
+                Claim(
+                    name=f"diffusion-{number}",
+                    source="prediction",
+                    quantity=quantity,
+                    expected=math.nan,
+                    tolerance=Tolerance("absolute", 0),
+                    needs=Needs(),
+                    measure=unreachable(reason),
+                )
+            )
+            for number, quantity, reason in unmeasured
+        ),
+    ]
+
+
+def _beyond() -> list[Statement]:
+    """Claims 23 to 26: the noise that was assumed, measured."""
+    lines = [
+        Claim(
+            name="",
+            source="theory",
+            quantity=f"of the {what}, momentum {momentum:g}",
+            expected=1.0,
+            tolerance=Tolerance("absolute", 0.03),
+            needs=on_digits(fits=(MOMENTS,), spans={"momentum": COLD_MOMENTA}),
+            measure=fitted(MOMENTS, f"{what}_intercept", momentum=momentum, theory_name="exact"),
+        )
+        for what in ("position", "velocity")
+        for momentum in COLD_MOMENTA
+    ]
+    return [
+        single(
+            Claim(
+                name="diffusion-23",
+                source=f"{PAPER}, assumption 5; arXiv 2602.05600",
+                quantity="power of the curvature in the gradient noise along its eigenvectors",
+                expected=math.nan,
+                tolerance=Tolerance("range", 1, 2),
+                needs=on_digits(fits=("noise_structure",)),
+                measure=fitted("noise_structure", "noise_power"),
+            )
+        ),
+        single(
+            Claim(
+                name="diffusion-24",
+                source="theory",
+                quantity="variance of the position, reshuffled over with replacement",
+                expected=math.nan,
+                tolerance=Tolerance("absolute", 0),
+                needs=Needs(),
+                measure=unreachable("needs the same networks trained in reshuffled order"),
+            )
+        ),
+        single(
+            Claim(
+                name="diffusion-25",
+                source="prediction",
+                quantity="trace of the Hessian by the speed over the one measured",
+                expected=1.0,
+                tolerance=Tolerance("factor", 2),
+                needs=on_digits(point=COOL, fits=("noise_structure",)),
+                measure=fitted("noise_structure", "implied_trace_ratio", point=COOL),
+            )
+        ),
+        listed("diffusion-26", "variance over theory with the noise measured, at zero temperature", lines),
+    ]
+
+
+def over_modes(name: str, over: Callable[[np.ndarray], float]) -> Measure:
+    """What a fit's values over the modes come to at the cool point; the error is the largest of theirs.
+
+    Args:
+        name: Variable of the fit of stationary moments.
+        over: From the values that there are to a number.
+
+    Returns:
+        The reading.
+    """
+
+    def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
+        found = network_at(fits[MOMENTS], COOL)
+        values, errors = found[name].values, found[f"{name}_error"].values
+        known = np.isfinite(values)
+        if not known.any():
+            raise NotReached(f"the fit {MOMENTS} gives no {name} here")
+        return Measurement(float(over(values[known])), float(np.nanmax(errors[known])), f"{known.sum()} modes")
+
+    return measure
+
+
+def _velocity_over_curvature(cube: xr.Dataset, fits: Fits) -> Measurement:
+    """Ratio of velocity variances of two modes, over that of their curvatures."""
+    velocity = fitted(MOMENTS, "velocity_contrast", point=COOL, mode=MODE)(cube, fits)
+    curvature = float(at(fits[MOMENTS]["curvature_contrast"], {"mode": MODE}))
+    return Measurement(velocity.value / curvature, velocity.error / curvature, f"curvatures {curvature:.3g}")
+
+
+def _unequal(cube: xr.Dataset, fits: Fits) -> Measurement:
+    """How far equipartition is off beyond its errors, over the modes with many samples."""
+    found = network_at(fits[MOMENTS], WARM)
+    chosen = found["effective_samples"].values >= MANY
+    if not chosen.any():
+        raise NotReached(f"needs modes with {MANY:g} effective samples")
+    value, error = (found[name].values[chosen] for name in ("equipartition", "equipartition_error"))
+    off = np.abs(value - 1) - 3 * error
+    worst = int(off.argmax())
+    words = f"{chosen.sum()} modes; the worst {value[worst]:.3f} ± {error[worst]:.2g}"
+    return Measurement(float(off[worst]), math.nan, words)
+
+
+def _drift(point: Point) -> Measure:
+    """Squared common drift over its standard error at the last record."""
+
+    def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
+        found = network_at(fits["drift_split"], point).isel(step=-1)
+        value, error = (float(found[name]) for name in ("drift_square", "drift_square_error"))
+        if not error > 0:
+            raise NotReached("needs a standard error of the drift, from several replicas")
+        return Measurement(value / error, 1.0, f"{value:.2g} ± {error:.1g}")
+
+    return measure
+
+
+def _toy_frequency() -> tuple[float, float]:
+    basis = np.array([[-1.0, 1.0], [1.0, 1.0]]) / math.sqrt(2)
+    process = ornstein_uhlenbeck(basis @ np.diag([4.0, 1.0]) @ basis.T, np.diag([4.0, 1.0]))
+    return float(np.max(process.frequencies)), math.nan
