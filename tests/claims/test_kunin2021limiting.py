@@ -42,7 +42,9 @@ def test_a_quadratic_with_noise_like_its_hessian_passes(quadratic):
     for name in ("05", "06", "07.1", "07.2", "08", "16", "17", "21", "26"):
         assert verdicts[name] == "pass", quadratic[name]
     assert verdicts["01"] == verdicts["12"] == verdicts["24"] == "not_measured"
-    assert quadratic["01"]["reason"] == "needs residual and VGG networks on ImageNet, on a GPU"
+    assert float(quadratic["02.3"]["expected"]) == 1.616
+    assert len([name for name in quadratic if name.startswith("13.")]) == 27
+    assert quadratic["01.1"]["reason"] == "needs residual and VGG networks on ImageNet, on a GPU"
     assert float(quadratic["23"]["measured"]) == pytest.approx(1, abs=1e-6)
     assert quadratic["21.3"]["error"] == 1
 
