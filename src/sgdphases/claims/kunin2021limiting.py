@@ -8,6 +8,7 @@ recursion.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -37,7 +38,23 @@ MANY = 2e4
 
 COLD_MOMENTA = (0.0, 0.8, 0.9)
 
-on_digits = partial(Needs, dataset="digits", widths=(64, 16, 10), least_steps=STEPS, least_replicas=8)
+
+@dataclass(frozen=True)
+class OnWalks(Needs):
+    """What an experiment must have so that a claim about the limiting phase can be judged on it.
+
+    Attributes:
+        sampler: Order of the data: noise is independent from step to step with replacement alone.
+    """
+
+    sampler: str = "with_replacement"
+
+    def _kind(self, cube: xr.Dataset, fits: Fits) -> list[str]:
+        have = cube.attrs.get("sampler")
+        return [f"sampler {self.sampler}, has {have}"] if have != self.sampler else super()._kind(cube, fits)
+
+
+on_digits = partial(OnWalks, dataset="digits", widths=(64, 16, 10), least_steps=STEPS, least_replicas=8)
 
 
 def statements() -> list[Statement]:
@@ -198,12 +215,16 @@ def _beyond() -> list[Statement]:
                 measure=fitted("noise_structure", "noise_power"),
             )
         ),
-        unmeasured(
-            "24",
-            "theory",
-            "equipartition in reshuffled order, median of the modes",
-            Tolerance("below", 0.4),
-            "needs the same networks trained in reshuffled order",
+        single(
+            Claim(
+                name="diffusion-24",
+                source="theory",
+                quantity="potential over kinetic energy in reshuffled order, median of the modes",
+                expected=math.nan,
+                tolerance=Tolerance("below", 0.4),
+                needs=on_digits(point=WARM, fits=(MOMENTS,), sampler="reshuffle"),
+                measure=fitted(MOMENTS, "equipartition_median", point=WARM),
+            )
         ),
         single(
             Claim(
