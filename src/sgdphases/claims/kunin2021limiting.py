@@ -59,12 +59,12 @@ on_digits = partial(OnWalks, dataset="digits", widths=(64, 16, 10), least_steps=
 
 def statements() -> list[Statement]:
     """All claims of the paper that the study follows, and what it asks beyond them, by number."""
-    found = [*kunin2021published.statements(), *_modes(), *_exponents(), *_beyond()]
+    found = [*kunin2021published.statements(), *_modes(), *_laws(), *_exponents(), *_beyond()]
     return sorted(found, key=lambda statement: statement.name)
 
 
 def _modes() -> list[Statement]:
-    """Claims 5 to 8, 16 and 17: variances, rotation and equipartition of single modes."""
+    """Claims 5 to 8: variances and rotation of single modes, and the speed."""
     needs = on_digits(point=COOL, fits=(MOMENTS,), variables=("curvature",))
     modes = partial(Claim, name="", needs=needs)
     rotation = [
@@ -118,6 +118,12 @@ def _modes() -> list[Statement]:
                 measure=fitted("displacement", "one_step_ratio", point=COOL, theory_name="exact"),
             )
         ),
+    ]
+
+
+def _laws() -> list[Statement]:
+    """Claims 16 and 17: the toy process, and equipartition."""
+    return [
         single(
             Claim(
                 name="diffusion-16",

@@ -21,8 +21,8 @@ from sgdphases.figures.style import (
     label,
     new_figure,
     series_colours,
-    spread_ticks,
     value_label,
+    value_ticks,
     wrapped,
 )
 from sgdphases.storage.cube import clock_of
@@ -130,7 +130,7 @@ def _draw_lines(
     along = array[options.x]
     if is_logarithmic(along):
         ax.set_xscale("log")
-        spread_ticks(ax.xaxis, along.values)
+        value_ticks(ax.xaxis, np.unique(along.values), decades=2)
 
 
 def _chosen_series(array: xr.DataArray, options: Curves) -> xr.DataArray:

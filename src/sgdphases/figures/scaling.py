@@ -23,8 +23,8 @@ from sgdphases.figures.style import (
     new_figure,
     octave_ticks,
     series_colours,
-    spread_ticks,
     value_label,
+    value_ticks,
     wrapped,
 )
 
@@ -73,7 +73,7 @@ def scaling(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Scaling) 
         ax.set_ylabel("" if ax is not axes.flat[0] and len(options.y) == 1 else wrapped(said, 36))
         ax.margins(0.08)
         if scales[0] == "log":
-            spread_ticks(ax.xaxis, np.concatenate([part["x"].values for _, part in groups]))
+            value_ticks(ax.xaxis, np.unique(np.concatenate([part["x"].values for _, part in groups])), decades=2)
         _draw_powers(ax, [part for _, part in groups], options.powers.get(word, []), options.powers_range)
         if options.exponents is not None:
             drawn = xr.concat([part for _, part in groups], dim="row", combine_attrs="override")

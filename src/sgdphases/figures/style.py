@@ -173,32 +173,21 @@ def log_ticks(ruler: Ruler, values: np.ndarray, *, most: int = 7) -> None:
     ruler.set_minor_formatter(NullFormatter())
 
 
-def value_ticks(ruler: Ruler, values: np.ndarray, *, most: int = 7) -> None:
-    """Ticks of a logarithmic axis at the values themselves, where they are few; otherwise as `log_ticks`.
+def value_ticks(ruler: Ruler, values: np.ndarray, *, most: int = 7, decades: float = np.inf) -> None:
+    """Ticks of a logarithmic axis at the values themselves, where they are few and near; otherwise as `log_ticks`.
 
     Args:
         ruler: The x or y axis, already logarithmic.
         values: Positive values, ascending.
         most: Largest number of labels.
+        decades: Range from which on powers of ten say enough.
     """
-    if len(values) > most:
+    if len(values) > most or (len(values) and np.log10(values[-1] / max(values[0], 1e-300)) >= decades):
         log_ticks(ruler, values, most=most)
         return
     ruler.set_major_locator(FixedLocator(list(values)))
     ruler.set_major_formatter(FixedFormatter([f"${number(value)}$" for value in values]))
     ruler.set_minor_locator(NullLocator())
-
-
-def spread_ticks(ruler: Ruler, values: np.ndarray) -> None:
-    """Ticks of a logarithmic axis: at the values where they are few within two decades, else as `log_ticks`.
-
-    Args:
-        ruler: The x or y axis, already logarithmic.
-        values: Positive values that are shown along it.
-    """
-    known = np.unique(values[values > 0])
-    narrow = known.size and known[-1] < 100 * known[0]  # powers of ten alone would say too little
-    (value_ticks if narrow else log_ticks)(ruler, known if narrow else values)
 
 
 def rule_axes(ax: Axes, x: xr.DataArray, y: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
