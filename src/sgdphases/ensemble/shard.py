@@ -47,7 +47,6 @@ RUNNING_OF = {
     "iteration": ITERATION_RUNNING,
 }  # what each update rule measures itself
 RUNNING = (*GRADIENT_RUNNING, *ITERATION_RUNNING, *DISPLACEMENT_WORDS)
-LAYER_RUNNING = ("weight_work", "weight_diffusion", "coupling", "mean_coupling")  # one value a trained layer
 WHOLE_RUNNING = ("batch_loss",)  # one value an update: said once, not at each record
 DTYPES = ("float32", "float64")
 

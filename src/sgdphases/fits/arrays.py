@@ -51,6 +51,11 @@ def replica_mean(values: Floats) -> Estimate:
     return Estimate(mean, error, mean - 1.96 * error, mean + 1.96 * error)
 
 
+def logarithm(values: Floats) -> Floats:
+    """Natural logarithm of what is positive, else NaN; shaped like the values."""
+    return np.log(values, out=np.full(values.shape, np.nan), where=values > 0)
+
+
 def slopes(x: Floats, y: Floats) -> Floats:
     """Slope of a straight line through the last axis of y; points that are NaN are left out.
 

@@ -12,9 +12,9 @@ import xarray as xr
 from sgdphases.fits.arrays import Floats
 from sgdphases.fits.bootstrap import jackknife
 from sgdphases.fits.exponents import PROTOCOL, PROTOCOLS, mean_exponents, protocols_of
-from sgdphases.fits.grid import numbers
+from sgdphases.fits.grid import attributes_of, numbers
 from sgdphases.fits.intervals import Estimate
-from sgdphases.fits.walks import Walks, attributes_of, walks_of
+from sgdphases.fits.walks import Walks, walks_of
 
 FIT = "collapse_exponents"
 ALIKE = 1e-6

@@ -11,8 +11,8 @@ import xarray as xr
 
 from sgdphases.fits.arrays import Floats
 from sgdphases.fits.cells import STRETCHES, Cells, Mean, cells
-from sgdphases.fits.intervals import Estimate, normal_estimate
-from sgdphases.fits.walks import Walks, over_constant, stacked, walks_of
+from sgdphases.fits.intervals import Estimate, normal_estimate, stacked
+from sgdphases.fits.walks import Walks, over_constant, walks_of
 from sgdphases.theory import momentum_sgd
 from sgdphases.theory.diffusion_exponents import relaxation_rate
 

@@ -23,9 +23,9 @@ from sgdphases.fits.exponents import (
     robust_lattice,
     whole_epochs,
 )
-from sgdphases.fits.intervals import Estimate, normal_estimate
+from sgdphases.fits.intervals import Estimate, normal_estimate, stacked
 from sgdphases.fits.one_step import Steps, exact_one_step, one_step, paper_one_step
-from sgdphases.fits.walks import Walks, named, over_constant, stacked, walks_of
+from sgdphases.fits.walks import Walks, named, over_constant, walks_of
 from sgdphases.theory.diffusion_exponents import free_diffusion_ratio
 
 FIT = "displacement"

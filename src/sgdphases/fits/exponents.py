@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sgdphases.fits.arrays import Floats
+from sgdphases.fits.arrays import Floats, logarithm
 from sgdphases.fits.curves import mean_over
 from sgdphases.fits.walks import Walks, named
 
@@ -166,17 +166,12 @@ def _spread(step: Floats, lattice: Floats, weight: Floats) -> tuple[np.ndarray, 
 
 def interpolated_logarithm(step: Floats, used: np.ndarray, lattice: Floats, mean: Floats) -> Floats:
     """Logarithm of a curve (..., T) at the steps of a lattice, (..., L); NaN where it is not positive."""
-    logs = positive_logarithm(mean[..., used])
+    logs = logarithm(mean[..., used])
     if not len(lattice):
         return np.empty((*logs.shape[:-1], 0))
     places, share = _spread(step[used], lattice, np.ones(len(lattice)))
     both = logs[..., places] * share
     return both[..., : len(lattice)] + both[..., len(lattice) :]
-
-
-def positive_logarithm(values: Floats) -> Floats:
-    """Logarithm of what is positive, else NaN."""
-    return np.log(values, out=np.full(values.shape, np.nan), where=values > 0)
 
 
 def exponents(mean: Floats, weight: Floats) -> Floats:
@@ -189,7 +184,7 @@ def exponents(mean: Floats, weight: Floats) -> Floats:
     Returns:
         (..., P, K); NaN where a weighted value is not positive.
     """
-    logs = positive_logarithm(mean)
+    logs = logarithm(mean)
     unknown = np.isnan(logs)
     found = np.einsum("...pt,pkt->...pk", np.where(unknown, 0.0, logs), weight)
     needed = np.einsum("...pt,pkt->...pk", unknown.astype(np.float64), (weight != 0).astype(np.float64))
@@ -211,7 +206,7 @@ def local_exponents(step: Floats, mean: Floats) -> Floats:
     Returns:
         (P, T); NaN at step 0 and where fewer than two records are near.
     """
-    x, y = positive_logarithm(step), positive_logarithm(mean)
+    x, y = logarithm(step), logarithm(mean)
     known = np.isfinite(x) & np.isfinite(y)
     centre = np.where(known, x, 0.0).sum(axis=-1, keepdims=True) / np.maximum(known.sum(axis=-1, keepdims=True), 1)
     x, y = np.where(known, x - centre, 0.0), np.where(known, y, 0.0)

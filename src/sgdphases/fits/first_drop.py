@@ -8,12 +8,12 @@ rate the number of steps grows as γ^{1 - 2/L}.
 import numpy as np
 import xarray as xr
 
-from sgdphases.fits.arrays import Floats
+from sgdphases.fits.arrays import Floats, logarithm
 from sgdphases.fits.curves import mean_over, over_replicas
 from sgdphases.fits.drops import DROPS, LEVELS, drop_times
 from sgdphases.fits.grid import part_of
 from sgdphases.fits.intervals import Estimate
-from sgdphases.fits.strips import TOLERANCE, Straight, Strips, at_least, geometric, logarithm, straight, strips_of
+from sgdphases.fits.strips import TOLERANCE, Straight, Strips, at_least, geometric, straight, strips_of
 
 FIT = "first_drop"
 

@@ -124,6 +124,11 @@ def hidden(variable: xr.DataArray) -> xr.DataArray:
     return variable.isel(layer=0, drop=True) if "layer" in variable.dims else variable
 
 
+def attributes_of(words: tuple[str, str], units: str = "1") -> dict[str, str]:
+    """Attributes of a variable by its long name and symbol."""
+    return {"long_name": words[0], "symbol": words[1], "units": units}
+
+
 def described(
     grid: Grid, name: str, estimate: Estimate, words: tuple[str, str], *own: str, interval: bool = False
 ) -> dict[str, tuple]:

@@ -1,5 +1,6 @@
 """Values with errors, and confidence intervals of fractions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,20 @@ def wilson_interval(successes: ArrayLike, trials: ArrayLike, *, confidence: floa
     low = np.clip(np.minimum(centre - half, fraction), 0, 1)
     high = np.clip(np.maximum(centre + half, fraction), 0, 1)
     return Estimate(fraction, _score(fraction, size, 1.0)[1], low, high)
+
+
+def stacked(estimates: Sequence[Estimate], axis: int = 0) -> Estimate:
+    """Several estimates of one shape as one.
+
+    Args:
+        estimates: At least one.
+        axis: Where the new axis goes.
+
+    Returns:
+        One estimate.
+    """
+    parts = ("value", "error", "low", "high")
+    return Estimate(*(np.stack([np.asarray(getattr(e, part)) for e in estimates], axis=axis) for part in parts))
 
 
 def _score(fraction: Floats, size: Floats, quantile: float) -> tuple[Floats, Floats]:

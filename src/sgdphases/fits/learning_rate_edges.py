@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.ensemble import status as states
-from sgdphases.fits.arrays import Floats, replica_mean
+from sgdphases.fits.arrays import Floats, logarithm, replica_mean
 from sgdphases.fits.curves import mean_over, over_replicas
 from sgdphases.fits.intervals import Estimate, normal_estimate
-from sgdphases.fits.strips import Strips, at_least, at_places, best_places, geometric, logarithm, strips_of
+from sgdphases.fits.strips import Strips, at_least, at_places, best_places, geometric, strips_of
 
 RESAMPLES = 200
 

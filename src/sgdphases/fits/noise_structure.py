@@ -11,10 +11,10 @@ import xarray as xr
 
 from sgdphases.fits.arrays import Floats, slopes
 from sgdphases.fits.bootstrap import bootstrap
-from sgdphases.fits.grid import numbers
+from sgdphases.fits.grid import attributes_of, numbers
 from sgdphases.fits.intervals import Estimate, normal_estimate
 from sgdphases.fits.one_step import one_step, speed_trace
-from sgdphases.fits.walks import Walks, attributes_of, named, walks_of
+from sgdphases.fits.walks import Walks, named, walks_of
 
 FIT = "noise_structure"
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from sgdphases.fits.arrays import Floats, replica_mean
 from sgdphases.fits.cells import STRETCHES, cells
-from sgdphases.fits.intervals import Estimate
+from sgdphases.fits.intervals import Estimate, stacked
 from sgdphases.fits.moments import BURN_IN
-from sgdphases.fits.walks import Walks, stacked
+from sgdphases.fits.walks import Walks
 from sgdphases.theory import langevin_displacement, momentum_displacement
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from sgdphases.fits.arrays import Floats
+from sgdphases.fits.arrays import Floats, logarithm
 from sgdphases.fits.bootstrap import jackknife
 from sgdphases.fits.curves import mean_over
 from sgdphases.fits.exponents import (
@@ -17,16 +17,15 @@ from sgdphases.fits.exponents import (
     Protocols,
     exponents,
     interpolated_logarithm,
-    positive_logarithm,
     protocols_of,
     robust_lattice,
     whole_epochs,
 )
-from sgdphases.fits.grid import numbers
+from sgdphases.fits.grid import attributes_of, numbers
 from sgdphases.fits.intervals import Estimate
 from sgdphases.fits.one_step import one_step
 from sgdphases.fits.predicted import exact, paper, tail
-from sgdphases.fits.walks import Walks, attributes_of, named, walks_of
+from sgdphases.fits.walks import Walks, named, walks_of
 
 FIT = "prediction"
 METHODS = ("exact", "tail", "paper")
@@ -105,7 +104,7 @@ def _errors(walks: Walks, levels: Floats, protocols: Protocols, predicted: Mappi
             if len(lattice):
                 apart = interpolated_logarithm(step, used, lattice, mean[point]) - logs[point]
                 course[point] = np.sqrt((apart**2).mean(axis=-1))
-        one = positive_logarithm(level)[:, None] - np.log(predicted["one"])
+        one = logarithm(level)[:, None] - np.log(predicted["one"])
         power = predicted["power"] - exponents(mean, protocols.weight)[..., None]
         parts = (course, one, power, *(_root_mean_square(part[out]) for part in (course, one, power)))
         return np.concatenate([part.ravel() for part in parts])

@@ -1,7 +1,6 @@
 """Lines of learning rates in the richness, both in decades: of lazy or of rich networks, and where two lines cross."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,12 +104,6 @@ def shaped(estimate: Estimate, shape: tuple[int, ...]) -> Estimate:
     """An estimate in another shape."""
     parts = (np.asarray(part) for part in (estimate.value, estimate.error, estimate.low, estimate.high))
     return Estimate(*(part.reshape(shape) for part in parts))
-
-
-def stacked(estimates: Sequence[Estimate], axis: int) -> Estimate:
-    """Estimates of one shape side by side on a new axis."""
-    names = ("value", "error", "low", "high")
-    return Estimate(*(np.stack([getattr(each, name) for each in estimates], axis=axis) for name in names))
 
 
 def _columns(values: Floats, chosen: np.ndarray) -> Floats:

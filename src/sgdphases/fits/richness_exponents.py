@@ -15,9 +15,9 @@ from sgdphases.fits.arrays import Floats, replica_mean
 from sgdphases.fits.bootstrap import bootstrap
 from sgdphases.fits.closing import closing
 from sgdphases.fits.interval_lines import bootstrapped_lines
-from sgdphases.fits.intervals import Estimate, normal_estimate
+from sgdphases.fits.intervals import Estimate, normal_estimate, stacked
 from sgdphases.fits.learning_rate_edges import CRITERION, NEEDS, Edges, edges_of, middles
-from sgdphases.fits.rate_lines import Ends, crossed, crossing, plain_lines, rate_lines, shaped, stacked
+from sgdphases.fits.rate_lines import Ends, crossed, crossing, plain_lines, rate_lines, shaped
 from sgdphases.fits.strips import LAZY, REGIME, REGIMES, RICH, TOLERANCE, Strips, at_least, at_places, strips_of
 
 FIT = "richness_exponents"

@@ -14,8 +14,8 @@ import xarray as xr
 from sgdphases.fits.arrays import Floats, replica_mean
 from sgdphases.fits.curves import mean_over, over_replicas
 from sgdphases.fits.interval_lines import bootstrapped_lines
-from sgdphases.fits.intervals import Estimate
-from sgdphases.fits.rate_lines import shaped, stacked
+from sgdphases.fits.intervals import Estimate, stacked
+from sgdphases.fits.rate_lines import shaped
 from sgdphases.fits.silent_alignment import drop_time
 from sgdphases.fits.strips import REGIME, REGIMES, Strips, at_places, compared_places, geometric, strips_of
 

@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.fits.arrays import Floats, estimated
-from sgdphases.fits.intervals import Estimate, normal_estimate
+from sgdphases.fits.grid import attributes_of
+from sgdphases.fits.intervals import Estimate, normal_estimate, stacked
 from sgdphases.fits.moments import (
     LEAST_EFFECTIVE,
     MEDIANS,
@@ -25,7 +26,7 @@ from sgdphases.fits.moments import (
     theory_of,
 )
 from sgdphases.fits.noise_structure import proportional_strength
-from sgdphases.fits.walks import Walks, attributes_of, named, over_constant, stacked, walks_of
+from sgdphases.fits.walks import Walks, named, over_constant, walks_of
 from sgdphases.theory.diffusion_exponents import effective_temperature
 
 FIT = "stationary_moments"

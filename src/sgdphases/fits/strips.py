@@ -14,9 +14,9 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.ensemble.status import TRAINED
-from sgdphases.fits.arrays import Floats, labelled, replica_mean, slopes
+from sgdphases.fits.arrays import Floats, labelled, logarithm, replica_mean, slopes
 from sgdphases.fits.curves import mean_over
-from sgdphases.fits.grid import numbers
+from sgdphases.fits.grid import attributes_of, numbers
 from sgdphases.fits.intervals import Estimate, normal_estimate
 from sgdphases.quantities import HYPERPARAMETERS, QUANTITIES, RATE_AXES, attributes
 
@@ -90,8 +90,7 @@ class Strips:
 
     def plain(self, name: str, values: np.ndarray, words: tuple[str, str], *own: str) -> dict[str, tuple]:
         """Numbers (O, own...) without an error as a variable of a dataset."""
-        attrs = {"long_name": words[0], "symbol": words[1], "units": "1"}
-        return {name: ((*self.dims, *own), values.reshape((*self.shape, *values.shape[1:])), attrs)}
+        return {name: ((*self.dims, *own), values.reshape((*self.shape, *values.shape[1:])), attributes_of(words))}
 
     def finished(
         self,
@@ -232,11 +231,6 @@ def geometric(values: Floats) -> Estimate:
     """Geometric mean over the first axis with the standard error of the replicas' scatter; NaN are left out."""
     mean = replica_mean(logarithm(values))
     return normal_estimate(np.exp(mean.value), np.exp(mean.value) * mean.error)
-
-
-def logarithm(values: Floats) -> Floats:
-    """Natural logarithm of what is positive, else NaN."""
-    return np.log(values, out=np.full(values.shape, np.nan), where=values > 0)
 
 
 @dataclass(frozen=True)

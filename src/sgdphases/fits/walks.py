@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.fits.arrays import Floats, labelled
-from sgdphases.fits.grid import Grid, described, grid_of
+from sgdphases.fits.grid import Grid, attributes_of, described, grid_of
 from sgdphases.fits.intervals import Estimate, normal_estimate
 from sgdphases.quantities import attributes
 from sgdphases.theory import reshuffled_noise
@@ -192,23 +192,12 @@ def walks_of(cube: xr.Dataset, fit: str, *needs: str) -> Walks:
     return Walks(fit, cube, grid, grid.in_time(cube["step"]), samples=samples, **settings)
 
 
-def attributes_of(words: tuple[str, str], units: str = "1") -> dict[str, str]:
-    """Attributes of a variable by its long name and symbol."""
-    return {"long_name": words[0], "symbol": words[1], "units": units}
-
-
 def named(dimension: str, names: Sequence[str], about: str) -> dict[str, tuple]:
     """Coordinates of a dimension that numbers names: the numbers, and the names as `<dimension>_name`."""
     return {
         dimension: (dimension, np.arange(len(names)), {"long_name": dimension, "units": "1"}),
         f"{dimension}_name": (dimension, list(names), {"long_name": about}),
     }
-
-
-def stacked(estimates: Sequence[Estimate], axis: int = 0) -> Estimate:
-    """Several estimates of one shape as one, along a new axis."""
-    parts = ("value", "error", "low", "high")
-    return Estimate(*(np.stack([np.asarray(getattr(e, part)) for e in estimates], axis=axis) for part in parts))
 
 
 def over_constant(estimate: Estimate, constant: Floats) -> Estimate:

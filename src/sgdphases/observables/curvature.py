@@ -40,18 +40,19 @@ def gauss_newton_top(snapshot: "Snapshot") -> Array:
 
 def hessian_spectrum(snapshot: "Snapshot") -> Array:
     """N times the `LEADING` largest eigenvalues of the Hessian (r, LEADING), descending; NaN past the parameters."""
-    return _each(snapshot, "hessian", "leading", LEADING)
+    return _each(snapshot, "hessian", count=LEADING)
 
 
-def _each(snapshot: "Snapshot", matrix: str, end: str, *shape: int) -> Array:
-    """One end of one matrix of every network (r, *shape)."""
+def _each(snapshot: "Snapshot", matrix: str, end: str = "top", *, count: int = 0) -> Array:
+    """One end of one matrix of every network (r,), or so many of its largest eigenvalues (r, count)."""
     # Here, because the library behind it takes seconds to import and few cards ask.
     from sgdphases.observables.landscape import extreme, landscapes, leading
 
     # A network that has diverged is handed over as zeros.
     rows = np.flatnonzero(np.any([weights.any(axis=(1, 2)) for weights in snapshot.weights.values()], axis=0))
-    seeds, found = snapshot.column("seed_weights"), np.full((len(snapshot.part.networks), *shape), math.nan)
+    seeds, networks = snapshot.column("seed_weights"), len(snapshot.part.networks)
+    found = np.full((networks, count) if count else networks, math.nan)
     for row, landscape in zip(rows, landscapes(snapshot, LOSS_PROBES, rows), strict=True):
         operator, seed = getattr(landscape, matrix)(), int(seeds[row])
-        found[row] = leading(operator, *shape, seed)[0] if shape else extreme(operator, end, seed)
+        found[row] = leading(operator, count, seed)[0] if count else extreme(operator, end, seed)
     return snapshot.shard.network.rate_factor * found
