@@ -44,7 +44,11 @@ def test_every_card_of_the_project_is_valid(path):
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
-        ("ensemble.stepps", 3, "ensemble.stepps: unknown key 'stepps' (did you mean 'steps'?); allowed: bound,"),
+        (
+            "ensemble.stepps",
+            3,
+            "ensemble.stepps: unknown key 'stepps' (did you mean 'steps'?); allowed: augmentation, bound,",
+        ),
         ("ensemble.steps", "many", "ensemble.steps: input should be a valid integer"),
         ("ensemble.steps", 0, "ensemble.steps: input should be greater than or equal to 1, not 0"),
         ("ensemble.replicas", 0, "ensemble.replicas:"),

@@ -117,6 +117,7 @@ def test_only_jobs_on_tables_of_images_follow_their_code(copied_package):
     for module, changed in (
         ("image_table", {"tiny_imagenet", "imagenet"}),
         ("table_tasks", {"tiny_imagenet", "imagenet"}),
+        ("image_inputs", {"tiny_imagenet", "imagenet"}),
         ("decoding", set()),
         ("image_sources", set()),
         ("image_files", set()),

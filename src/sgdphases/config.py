@@ -124,6 +124,11 @@ class Card(Strict):
 
     @model_validator(mode="after")
     def _measurable(self) -> "Card":
+        if self.ensemble.network.modular and self.analysis.observables:
+            raise ValueError(
+                "analysis.observables: networks with a norm, or of kind resnet18, are measured as they train; name what"
+                " is wanted in ensemble.running"
+            )
         words = self.analysis.observables if self.ensemble.network.kind == "cnn" else []
         foreign = [word for word in words if DENSE & set(OBSERVABLES[word].needs)]
         if foreign:

@@ -9,8 +9,8 @@ from sgdphases.config import Card
 from sgdphases.faults import ConfigError
 from sgdphases.provenance import STREAMS, canonical, digest, seed
 from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, derived_rates, deviations, rate_units
-from sgdphases.starts import LANDSCAPE
-from sgdphases.training import Ensemble, Streams
+from sgdphases.starts import LANDSCAPE, Directions, Noise, Start
+from sgdphases.training import Ensemble, Network, Streams
 
 FORMAT = 1
 """Raised when the way from a card to seeds and columns changes: what was trained before then has another digest."""
@@ -167,7 +167,7 @@ def shard_content(card: Card, part: Part) -> dict[str, Any]:
     return {
         "dataset": ensemble.dataset | axes,
         "network": {
-            **network.model_dump(exclude={"channels"} if network.channels == 1 else None),
+            **network.model_dump(exclude=_unsaid(network)),
             "bias": network.flags("bias"),
             "trained": network.flags("trained"),
             "init": network.flags("init"),
@@ -182,6 +182,7 @@ def shard_content(card: Card, part: Part) -> dict[str, Any]:
         "weight_steps": part.weight_steps,
         "bound": ensemble.bound,
         "running": ensemble.running,
+        **({} if ensemble.augmentation == "none" else {"augmentation": ensemble.augmentation}),
         **({} if ensemble.search is None else {"search": ensemble.search.model_dump()}),
         **({} if ensemble.start is None else {"start": _start(card)}),
         "networks": columns,
@@ -195,6 +196,10 @@ def start_name(card: Card) -> str | None:
         return None
     own = {word: value for word, value in deviations(points(ensemble)[0]).items() if word in LANDSCAPE}
     parts = {key: getattr(ensemble, key).model_dump(exclude_defaults=True) for key in ("start", "network")}
+    if ensemble.augmentation != "none":
+        parts["augmentation"] = ensemble.augmentation
+    if ensemble.network.modular:
+        parts["dtype"] = ensemble.dtype
     return digest({**parts, "dataset": ensemble.dataset, "point": own, "format": FORMAT})
 
 
@@ -208,15 +213,37 @@ def start_content(card: Card) -> dict[str, Any]:
         name, the start's digest; shard, one network as a shard of no steps; start, what the card says.
     """
     ensemble, start = card.ensemble, card.ensemble.start
-    train = {"learning_rate": 0.0, "momentum": 0.0, "weight_decay": 0.0, "batch_size": 1}
+    least = 2 * ensemble.network.ghosts if ensemble.network.norm == "batch" else 1
+    train = {"learning_rate": 0.0, "momentum": 0.0, "weight_decay": 0.0, "batch_size": least}
     if start.train is not None:
         train = start.train.model_dump(exclude={"epochs"})
     own = {word: value for word, value in points(ensemble)[0].items() if word in LANDSCAPE}
     part = Part({}, {}, [_complete(own | train, len(ensemble.network.widths) - 1)], [start.seed], [0], [0])
-    plain = {"start": None, "running": [], "sampler": "reshuffle", "last_batch": "drop", "dtype": "float64"}
-    plain |= {"bound": None, "streams": Streams(weights="shared", noise="shared")}
+    # Networks whose minimum is found to round-off need float64; a residual network would take twice as long.
+    dtype = ensemble.dtype if ensemble.network.modular else "float64"
+    plain = {"start": None, "running": [], "sampler": "reshuffle", "last_batch": "drop", "dtype": dtype}
+    plain |= {"bound": None, "streams": Streams(weights="shared", noise="shared"), "update": "sgd"}
     alone = card.model_copy(update={"ensemble": ensemble.model_copy(update=plain)})
-    return {"name": start_name(card), "shard": shard_content(alone, part), "start": start.model_dump()}
+    return {"name": start_name(card), "shard": shard_content(alone, part), "start": _wanted(start)}
+
+
+def _unsaid(network: Network) -> set[str]:
+    """Words of an architecture that came later, and leave no trace unless they are said."""
+    later = ("channels", "norm", "ghosts", "stem")
+    return {word for word in later if getattr(network, word) == Network.model_fields[word].default}
+
+
+def _wanted(start: Start) -> dict[str, Any]:
+    """What a card says of a start; words that came later leave no trace unless they are said."""
+    wanted = start.model_dump()
+    for word in ("displaced", "plane", "samples", "probes"):
+        if getattr(start, word) is None:
+            del wanted[word]
+    if start.directions.method == Directions().method:
+        del wanted["directions"]["method"]
+    if start.noise.at == Noise().at:
+        del wanted["noise"]["at"]
+    return wanted
 
 
 def _start(card: Card) -> dict[str, Any]:

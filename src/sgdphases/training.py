@@ -11,7 +11,15 @@ from sgdphases.axes import spread
 from sgdphases.choices import one_of
 from sgdphases.datasets.registry import DATASETS, resolve
 from sgdphases.ensemble.geometry import check_kind
-from sgdphases.ensemble.shard import GRADIENT_UPDATES, HEAVY_BALL_RUNNING, NO_MEAN_FIELD, RUNNING, RUNNING_OF
+from sgdphases.ensemble.pieces import check_ghosts, check_modular, check_pieces, is_modular
+from sgdphases.ensemble.shard import (
+    GRADIENT_UPDATES,
+    HEAVY_BALL_RUNNING,
+    MODULAR_RUNNING,
+    NO_MEAN_FIELD,
+    RUNNING,
+    RUNNING_OF,
+)
 from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, RATE_AXES, SHAPE_AXES, SIZE_AXES
 from sgdphases.starts import Start, check_start
 from sgdphases.times import Records, Strict, Times, Whole, number
@@ -27,10 +35,11 @@ Init = Literal["gaussian", "glorot_uniform"]
 class Network(Strict):
     """Architecture of the networks: widths from input to output, activation; bias, trained and init of each layer.
 
-    The widths of kind cnn, and the channels of the images that it reads, are those of `ensemble.geometry`.
+    The widths of kind cnn, and the channels of the images that it reads, are those of `ensemble.geometry`; those of
+    kind resnet18, and what norm, ghosts and stem mean, of `ensemble.pieces`.
     """
 
-    kind: Literal["mlp", "cnn"] = "mlp"
+    kind: Literal["mlp", "cnn", "resnet18"] = "mlp"
     widths: list[Annotated[Whole, Field(ge=1)]] = Field(min_length=2)
     activation: Literal["tanh", "relu", "erf", "linear"] = "tanh"
     bias: list[bool] | bool = False
@@ -39,6 +48,9 @@ class Network(Strict):
     parametrisation: Literal["standard", "mean_field"] = "standard"
     centered: bool = False
     channels: Annotated[Whole, Field(ge=1)] = 1
+    norm: Literal["none", "batch", "group", "layer"] = "none"
+    ghosts: Annotated[Whole, Field(ge=1)] = 1
+    stem: Literal["tiny", "imagenet"] = "tiny"
 
     @model_validator(mode="after")
     def _one_flag_a_layer(self) -> "Network":
@@ -49,17 +61,32 @@ class Network(Strict):
                 raise ValueError(f"{key} must have one value for each of the {layers} layers, not {len(flags)}")
         if not any(self.flags("trained")):
             raise ValueError("trained: at least one layer must be trained")
-        check_kind(self.kind, self.widths, self.channels, trained=self.flags("trained"), init=self.flags("init"))
+        known = {"trained": self.flags("trained"), "init": self.flags("init")}
+        check_pieces(self.kind, self.widths, norm=self.norm, ghosts=self.ghosts, stem=self.stem, channels=self.channels)
+        check_kind(self.kind, self.widths, self.channels, **known)
+        if self.modular and len(set(self.flags("bias"))) > 1:
+            raise ValueError("bias: with a norm, and of kind resnet18, one value for all layers")
+        if self.modular:
+            check_modular(
+                parametrisation=self.parametrisation, centered=self.centered, activation=self.activation, **known
+            )
         if (self.centered or self.parametrisation == "mean_field") and not all(self.flags("trained")):
             raise ValueError("trained: a centered or mean_field network trains all its layers")
         if self.parametrisation == "mean_field" and set(self.flags("init")) != {"gaussian"}:
             raise ValueError("init: mean_field starts all layers gaussian")
         return self
 
+    @property
+    def modular(self) -> bool:
+        """Whether it is trained by automatic differentiation (`ensemble.pieces`)."""
+        return is_modular(self.kind, self.norm)
+
     def sized(self, depth: int, width: int) -> "Network":
         """The architecture with as many layers, and as wide between input and output; 0 leaves what the card says."""
         if not (depth or width):
             return self
+        if self.kind == "resnet18":
+            return self.model_copy(update={"widths": [self.widths[0], width, self.widths[-1]]})
         if self.kind == "cnn":  # the released code's N
             return self.model_copy(update={"widths": [self.widths[0], width, 2 * width, 8 * width, self.widths[-1]]})
         hidden = [width or self.widths[1]] * ((depth or len(self.widths) - 1) - 1)
@@ -93,7 +120,7 @@ class Ensemble(Strict):
 
     dataset: dict[str, Any]
     network: Network
-    update: Literal["sgd", "adam", "contrastive_divergence", "iteration"] = "sgd"
+    update: Literal["sgd", "adam", "contrastive_divergence", "iteration", "quadratic"] = "sgd"
     sampler: Literal["fixed_order", "reshuffle", "with_replacement", "one_pass"] = "fixed_order"
     last_batch: Literal["drop", "keep"] = "drop"
     dtype: Literal["float32", "float64"] = "float64"
@@ -109,6 +136,7 @@ class Ensemble(Strict):
     streams: Streams = Streams()
     search: Search | None = None
     start: Start | None = None
+    augmentation: Literal["none", "flip", "crop", "resized_crop"] = "none"
     running: list[str] = []
     bound: Annotated[float, Field(gt=0)] | None = None
     threads: Annotated[Whole, Field(ge=1)] = 1
@@ -164,6 +192,9 @@ class Ensemble(Strict):
                     "set exactly two of learning_rate, batch_size, temperature (in place of learning_rate also "
                     f"{' or '.join(RATE_AXES)}); set are: {', '.join(sorted(named)) or 'none'}"
                 )
+            zero = 0 in (*self.grid.get("temperature", ()), point.get("temperature"), self.fixed.get("temperature"))
+            if zero and "batch_size" not in named:
+                raise ValueError("temperature: 0 leaves no batch_size, which is learning_rate over temperature")
         for place, point in enumerate(self.points):
             if point in self.points[:place]:
                 raise ValueError(f"points names a point twice: {point}")
@@ -216,6 +247,10 @@ class Ensemble(Strict):
             )
         if network.kind == "cnn":
             self._check_cnn(named)
+        if network.modular:
+            self._check_modular(named)
+        if self.augmentation != "none" and network.kind != "resnet18":
+            raise ValueError("augmentation: networks of kind resnet18 read images; others need none")
         if network.centered and self.streams.weights != "shared":
             raise ValueError("network.centered needs streams: {weights: shared}, one start for all points of a replica")
         if network.parametrisation == "mean_field":
@@ -225,6 +260,32 @@ class Ensemble(Strict):
                 what = ", ".join([*foreign, *running]) or f"update {self.update}"
                 raise ValueError(f"network.parametrisation mean_field is not defined with {what}")
         return self
+
+    def _check_modular(self, named: set[str]) -> None:
+        """Refuse what is not defined on networks that are trained by automatic differentiation."""
+        undefined = {"noise_scale", "coupling_ratio", "richness"} | ({"depth"} if self.network.kind != "mlp" else set())
+        foreign = sorted(named & undefined)
+        running = [word for word in self.running if word not in MODULAR_RUNNING]
+        if self.update != "sgd" or foreign or running:
+            what = ", ".join([*foreign, *running]) or f"update {self.update}"
+            raise ValueError(f"network: with a norm, and of kind resnet18, there is no {what}")
+        if self.last_batch == "keep":
+            raise ValueError("last_batch: networks with a norm, or of kind resnet18, need drop")
+        if self.search is not None or self.dataset["name"] == "teacher_student":
+            raise ValueError("network: with a norm, and of kind resnet18, there is no search and no teacher_student")
+        network = self.network
+        known = {key: getattr(network, key) for key in ("norm", "ghosts", "stem", "channels")}
+        for point in self._together("depth", "width"):
+            check_pieces(network.kind, network.sized(point.get("depth", 0), point.get("width", 0)).widths, **known)
+        for point in self._together("batch_size", "learning_rate", "temperature") if network.norm == "batch" else ():
+            size = point.get("batch_size") or round(point["learning_rate"] / point["temperature"])
+            check_ghosts(size, network.ghosts)
+
+    def _together(self, *words: str) -> list[dict[str, Any]]:
+        """All combinations that the card gives some hyperparameters."""
+        axes = {word: self.grid[word] for word in words if word in self.grid}
+        chosen = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+        return [self.fixed | point | each for point in self.points or [{}] for each in chosen]
 
     def _check_cnn(self, named: set[str]) -> None:
         """Refuse what is defined on dense layers alone."""

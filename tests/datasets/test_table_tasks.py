@@ -8,7 +8,7 @@ from sgdphases.datasets.image_table import normalised, open_table
 from sgdphases.datasets.loading import load, load_tasks
 from sgdphases.datasets.prepare import make_ready
 from sgdphases.datasets.table_folder import TableError, check_digest
-from sgdphases.datasets.table_tasks import AT_ONCE, flattened, image_rows
+from sgdphases.datasets.table_tasks import flattened, image_rows
 from sgdphases.datasets.wordnet import IMAGENETTE
 from sgdphases.files import read_json, sha256
 
@@ -45,7 +45,7 @@ def test_flattened_images_are_float32_from_0_to_1(made):
 def test_standardised_channels_have_mean_0_and_deviation_1(made):
     directory, _ = made
     task = flattened({**NAME, "standardised": True, "targets": "classes"}, seed=1, directory=directory)
-    levels = task.inputs.reshape(60, 3, -1)
+    levels = np.asarray(task.inputs).reshape(60, 3, -1)
     np.testing.assert_allclose(levels.mean(axis=(0, 2), dtype=np.float64), 0, atol=1e-6)
     np.testing.assert_allclose(levels.std(axis=(0, 2), dtype=np.float64), 1, rtol=1e-6)
     assert task.targets.dtype == np.int64
@@ -114,13 +114,6 @@ def test_normalised_by_numpy_and_torch(kind):
     found = normalised(*(map(torch.from_numpy, words) if kind == "torch" else words))
     assert str(found.dtype).endswith("float32")
     np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_many_images_are_made_numbers_part_by_part(made, monkeypatch):
-    whole = flattened(NAME, seed=0, directory=made[0]).inputs
-    monkeypatch.setattr("sgdphases.datasets.table_tasks.AT_ONCE", 7)
-    assert AT_ONCE > 100
-    np.testing.assert_array_equal(flattened(NAME, seed=0, directory=made[0]).inputs, whole)
 
 
 def test_a_table_is_checked_once_as_long_as_its_files_stay(made, monkeypatch):

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from sgdphases.config import Card
 from sgdphases.ensemble import convolution, device
+from sgdphases.ensemble.architecture import Network
 from sgdphases.ensemble.geometry import Geometry, convolutions
 from sgdphases.ensemble.passes import Stack, evaluate, prepared
-from sgdphases.ensemble.shard import Network, Shard
+from sgdphases.ensemble.shard import Shard
 from sgdphases.ensemble.state import initial_state
 from sgdphases.shards import parts, shard_content
 

@@ -241,7 +241,7 @@ def test_large_networks_alone_have_the_same_bits(build):
 
 @pytest.mark.parametrize("stop", [7, 8, 32])
 def test_an_interrupted_training_goes_on_with_the_same_bits(build, monkeypatch, stop):
-    monkeypatch.setattr("sgdphases.ensemble.trainer.WINDOW", 5)  # checkpoints wherever they may fall
+    monkeypatch.setattr("sgdphases.ensemble.device.WINDOW", 5)  # checkpoints wherever they may fall
     shard = mixed(build)
     start, tasks, states = start_of(shard), build.tasks(shard), []
     settings = {"on_progress": lambda progress: True, "on_checkpoint": lambda s: states.append(copied(s))}

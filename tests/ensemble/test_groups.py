@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sgdphases.ensemble import groups, trainer
+from sgdphases.ensemble import device, groups
 from sgdphases.ensemble.groups import finite_rows
 from sgdphases.ensemble.sgd import GradientGroup
 
@@ -52,7 +52,7 @@ def test_nothing_depends_on_windows_and_neighbours(build, bound, window, monkeyp
     state, records = build.train(shard, tasks)
     monkeypatch.setattr(groups, "WINDOW", window)
     monkeypatch.setattr(groups, "FIRST_WINDOW", min(window, groups.FIRST_WINDOW))
-    monkeypatch.setattr(trainer, "WINDOW", window)
+    monkeypatch.setattr(device, "WINDOW", window)
     again, repeated = build.train(shard, tasks)
     assert np.array_equal(again.diverged_at, state.diverged_at)
     for row in range(6):

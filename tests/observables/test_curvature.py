@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sgdphases.datasets.task import Task
 from sgdphases.ensemble import networks
-from sgdphases.ensemble.shard import ACTIVATIONS, LOSSES, Shard
+from sgdphases.ensemble.architecture import ACTIVATIONS
+from sgdphases.ensemble.shard import LOSSES, Shard
 from sgdphases.observables import curvature, landscape
 from sgdphases.observables.curvature import hessian_bottom, hessian_top
 from sgdphases.observables.measurement import Measurement

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgdphases.ensemble.shard import ACTIVATIONS
+from sgdphases.ensemble.architecture import ACTIVATIONS
 from sgdphases.observables import kernels
 from sgdphases.observables import snapshot as module
 from sgdphases.observables.snapshot import Part, Snapshot

@@ -192,3 +192,34 @@ def test_torch_keeps_its_threads():
     before = torch.get_num_threads()
     surroundings(made_landscape(), hessian=1, random=0, weight_decay=0, noise=EXACT, seed=0)
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_noise_at_the_minimum_is_that_of_the_residuals_there(decay):
+    """Of a linear network with an input that is always 0: least squares, whatever the start."""
+    shard = shard_of((5, 3), bias=False, loss="half_squared_error")
+    task = made_task((5, 3), samples=60)
+    task = replace(task, inputs=task.inputs * [1, 1, 1, 1, 0])
+    landscape = landscape_of(shard, task, start_of(shard, scale=4.0))
+    inputs, targets = 1.5 * task.inputs, np.eye(3)[task.targets]  # the output's scale
+    square = inputs.T @ inputs / 60 + np.diag([decay, decay, decay, decay, 1])
+    weights = np.linalg.solve(square, inputs.T @ targets / 60).T
+    gradients = ((inputs @ weights.T - targets)[:, :, None] * inputs[:, None]).reshape(60, -1)
+    how = {"hessian": 4, "random": 3, "weight_decay": decay, "seed": 0}
+    directions, found = surroundings(landscape, noise=EXACT | {"at": "minimum"}, **how)
+    expected = directions.T @ np.cov(gradients.T, bias=True) @ directions
+    np.testing.assert_allclose(found["noise_matrix"], expected, rtol=1e-8, atol=1e-12)
+    _, at_start = surroundings(landscape, noise=EXACT, **how)
+    assert at_start["noise_trace"] > 5 * found["noise_trace"]
+    for name in set(found) - {"noise", "noise_matrix", "noise_trace"}:
+        np.testing.assert_array_equal(found[name], at_start[name])
+
+
+def test_a_parabola_without_a_minimum_is_refused(monkeypatch):
+    landscape = made_landscape(loss="half_squared_error")
+    how = {"hessian": 1, "random": 0, "weight_decay": 0, "noise": EXACT | {"at": "minimum"}, "seed": 0}
+    with pytest.raises(ValueError, match="there is no minimum, the lowest curvature is -"):
+        surroundings(landscape.moved(5 * landscape.flat), **how)
+    monkeypatch.setattr("sgdphases.observables.minimum.DENSE", 42)
+    with pytest.raises(ValueError, match="at most 42 parameters, not 43"):
+        surroundings(landscape, **how)

@@ -18,6 +18,7 @@ ensemble:
   dataset: {dataset}
   network: {network}
   update: {update}
+  running: {running}
   steps: 4
   records: {{every: 2}}
   replicas: 2
@@ -33,6 +34,7 @@ CARDS = {
         "dataset": "{name: teacher_student, samples: 40}",
         "network": "{widths: [3, 6, 4, 1], trained: [false, true, false]}",
         "update": "sgd",
+        "running": "[]",
         "observables": "[eigenvalues, train_loss, criterion_corrected]",
     },
     "machine": {
@@ -40,7 +42,16 @@ CARDS = {
         "dataset": "{name: scalar_field, sites: 4}",
         "network": "{widths: [4, 4], activation: linear}",
         "update": "contrastive_divergence",
+        "running": "[]",
         "observables": "[eigenvalues]",
+    },
+    "normalised": {
+        "paper": "someone",
+        "dataset": "{name: digits, targets: classes}",
+        "network": "{widths: [64, 2, 10], activation: relu, norm: batch, ghosts: 2}",
+        "update": "sgd",
+        "running": "[test_loss]",
+        "observables": "[]",
     },
 }
 
@@ -97,3 +108,9 @@ def test_a_criterion_without_a_value_is_declared_as_missing(merged):
         assert theirs["criterion_corrected"].encoding["_FillValue"] == cube.NO_VALUE
         assert theirs["criterion_corrected"].notnull().equals(ours != cube.NO_VALUE)
         assert theirs["phase"].dtype == np.int8
+
+
+def test_a_cube_says_how_its_networks_are_normalised(merged):
+    found = cube.read(merged["normalised"])
+    assert (found.attrs["norm"], found.attrs["ghosts"]) == ("batch", 2)
+    assert not {"norm", "ghosts"} & set(cube.read(merged["teacher"]).attrs)

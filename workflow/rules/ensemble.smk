@@ -31,11 +31,15 @@ rule start:
         "../../envs/python.yaml"
     resources:
         data=DATA,
+        device=PROJECT.config.device,
+        checkpoint_seconds=checkpoint_seconds_of,
     params:
         code=start_code_of,
     shell:
         "python -m sgdphases.steps.start --content {input.content} --experiment {wildcards.experiment}"
-        " --start {output} --data {resources.data} --manifest {input.data} --spool {log.spool} 2> {log.text}"
+        " --start {output} --data {resources.data} --manifest {input.data} --device {resources.device}"
+        " --checkpoints results/{wildcards.experiment}/checkpoints/start-{params.code}"
+        " --checkpoint-seconds {resources.checkpoint_seconds} --spool {log.spool} 2> {log.text}"
 
 
 rule train:

@@ -117,6 +117,20 @@ _ENTRIES = (
         seeded=False,
     ),
     Entry(
+        "quadratic",
+        "pairs of samples whose loss on one linear unit is an exact quadratic, and the covariance of its gradients too",
+        "generated",
+        "sgdphases.datasets.quadratic:quadratic",
+        {
+            "modes": Parameter(int, 60, "number of inputs, each a mode of the loss"),
+            "curvature": Parameter(float, 1.0, "largest curvature"),
+            "curvature_power": Parameter(float, 1.0, "power of the rank with which curvatures fall"),
+            "noise": Parameter(float, 1.0, "variance of a sample's gradient where the curvature is 1"),
+            "noise_power": Parameter(float, 1.0, "power of the curvature in that variance"),
+        },
+        seeded=False,
+    ),
+    Entry(
         "gaussian_mixture",
         "classes made of Gaussian clusters with random centres",
         "generated",

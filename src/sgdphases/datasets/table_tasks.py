@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from sgdphases.datasets.image_table import ImageTable, normalised, open_table
+from sgdphases.datasets.image_inputs import ImageInputs
+from sgdphases.datasets.image_table import ImageTable, open_table
 from sgdphases.datasets.images import select
 from sgdphases.datasets.registry import resolve
 from sgdphases.datasets.synthetic import encode
 from sgdphases.datasets.task import Task
-
-AT_ONCE = 1024
-"""Images that are made numbers at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +79,15 @@ def flattened(dataset: Mapping[str, Any], *, seed: int, directory: str | Path) -
         directory: The data directory.
 
     Returns:
-        The task, float32: 3 x resolution x resolution inputs, from 0 to 1, or standardised channel by channel. It
-        takes 4 bytes a pixel and channel of the chosen, held-out and test images: 49 kB for 64 x 64.
+        The task, float32: 3 x resolution x resolution inputs, from 0 to 1, or standardised channel by channel. Inputs
+        are `ImageInputs`: they stay on the disk until somebody asks for the numbers.
     """
     rows, parameters = image_rows(dataset, seed=seed, directory=directory), resolve(dataset)
     table, targets = rows.table, parameters["targets"]
+    moments = (table.mean, table.deviation) if parameters["standardised"] else ()
 
-    def numbers(chosen: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        inputs = _vectors(table, chosen, standardised=parameters["standardised"])
+    def numbers(chosen: np.ndarray, labels: np.ndarray) -> tuple[ImageInputs, np.ndarray]:
+        inputs = ImageInputs(table.images, chosen, *moments)
         return inputs, encode(labels, len(table.classes), targets, np.float32)
 
     known: dict[str, Any] = {}
@@ -99,14 +98,3 @@ def flattened(dataset: Mapping[str, Any], *, seed: int, directory: str | Path) -
         clean = encode(table.labels[rows.training], len(table.classes), targets, np.float32)
         known |= {"shuffled": rows.shuffled, "clean_targets": clean}
     return Task(*numbers(rows.training, rows.labels), *numbers(rows.test, table.labels[rows.test]), **known)
-
-
-def _vectors(table: ImageTable, rows: np.ndarray, *, standardised: bool) -> np.ndarray:
-    """Some images of a table as vectors, (rows, channels * height * width) float32."""
-    channels = table.images.shape[1]
-    mean, deviation = (table.mean, table.deviation) if standardised else (np.zeros(channels), np.ones(channels))
-    numbers = np.empty((len(rows), *table.images.shape[1:]), dtype=np.float32)
-    for begin in range(0, len(rows), AT_ONCE):
-        part = slice(begin, begin + AT_ONCE)
-        numbers[part] = normalised(table.images[rows[part]], mean.astype(np.float32), deviation.astype(np.float32))
-    return numbers.reshape(len(rows), -1)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from sgdphases.ensemble.architecture import Network
 from sgdphases.ensemble.buffers import Buffer
 from sgdphases.ensemble.losses import as_numbers
 from sgdphases.ensemble.networks import activate
 from sgdphases.ensemble.reference import starting_outputs, starts
 from sgdphases.ensemble.sampler import Sampler
-from sgdphases.ensemble.shard import Network, Shard
+from sgdphases.ensemble.shard import Shard
 
 
 class Data:

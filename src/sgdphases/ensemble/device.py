@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sgdphases.ensemble.architecture import Network
+from sgdphases.ensemble.groups import WINDOW
 from sgdphases.ensemble.iteration import groups_by_matrix
 from sgdphases.ensemble.kinds import kind_of_row
 from sgdphases.ensemble.shard import Shard
 
 CACHE = 1_310_720  # bytes that a group may touch per step: what stays in a core's second-level cache of 2 MiB
+WORK = {"cpu": 2**39, "cuda": 2**47}  # products between two looks around: some ten seconds of a core
 COPIES = 5  # weights, gradient, velocity, sum of gradients and the copies of them that a window begins with
 
 
@@ -66,6 +69,8 @@ def footprint(shard: Shard) -> int:
         Bytes.
     """
     network, size = shard.network, 4 if shard.dtype == "float32" else 8
+    if network.modular:
+        return (sum(math.prod(network.shape(layer)) for layer in range(network.layers)) + kept_by_graph(shard)) * size
     lowest = network.trained_layers[0]
     count = network.widths[lowest] * shard.batch_size
     for layer in range(lowest, network.layers):
@@ -73,6 +78,50 @@ def footprint(shard: Shard) -> int:
         touched = 3 * network.widths[layer + 1] if geometry is None else geometry.touched
         count += math.prod(network.shape(layer)) + shard.batch_size * touched
     return count * size
+
+
+def kept_by_graph(shard: Shard) -> int:
+    """Numbers that automatic differentiation keeps of a batch of one modular network.
+
+    Args:
+        shard: What is trained.
+
+    Returns:
+        Three for each number that a layer makes: what it reads, what it makes, and the derivative.
+    """
+    network = shard.network
+    made = (piece.out * places for piece, places in zip(network.pieces, _places(network), strict=True))
+    return shard.batch_size * (network.widths[0] + 3 * sum(made))
+
+
+def _places(network: Network) -> list[int]:
+    """Places of an image at which each layer of a modular network has its outputs, or a few more; 1 of vectors."""
+    if network.kind != "resnet18":
+        return [1] * network.layers
+    side, narrow = math.isqrt(network.widths[0] // network.channels), network.widths[1]
+    if network.stem == "imagenet":
+        side //= 2  # of the maximum that follows
+    across = (max(side * narrow // max(piece.out, narrow), 1) for piece in network.pieces)
+    return [1 if piece.word == "dense" else size**2 for piece, size in zip(network.pieces, across, strict=True)]
+
+
+def stride(shard: Shard, word: str = "cpu") -> int:
+    """Updates of a training between two looks around, at which it may be saved, or asked to end.
+
+    No result depends on it. Passes of large networks take seconds each, where a window of small ones takes no time.
+
+    Args:
+        shard: What is trained.
+        word: Where, cpu or cuda.
+
+    Returns:
+        `groups.WINDOW`, or fewer.
+    """
+    network = shard.network
+    if not network.modular:
+        return WINDOW
+    made = sum(p.out * p.fan_in * places for p, places in zip(network.pieces, _places(network), strict=True))
+    return min(WINDOW, max(1, WORK[word] // (3 * made * shard.batch_size * len(shard))))
 
 
 def plan(shard: Shard, device: Device, threads: int = 1) -> list[np.ndarray]:
@@ -118,7 +167,7 @@ def alone(shard: Shard) -> bool:
     Returns:
         Whether networks of this shard are stepped alone on a CPU.
     """
-    return 2 * footprint(shard) > CACHE
+    return shard.network.kind == "resnet18" or 2 * footprint(shard) > CACHE
 
 
 @contextmanager

@@ -44,6 +44,10 @@ class _Displacements:
         self.shard = shard
         self.place = torch.from_numpy(start.flat.astype(shard.dtype).astype(np.float64))
         self.points = _points(shard)
+        self.layers = [
+            torch.from_numpy(start.weights[layer].astype(shard.dtype).astype(np.float64)).flatten()
+            for layer in shard.network.trained_layers
+        ]
 
     def function(self, word: str) -> Callable[[State], Array]:
         """What gives a word of a state."""
@@ -57,6 +61,11 @@ class _Displacements:
             "displacement_along_start": lambda state: self._sums(self._gone(state) * self.place),
             "weight_norm": lambda state: self._sums(self._weights(state) ** 2),
             "displacement_gram": self._gram,
+            "layer_displacement": lambda state: self._layerwise(state, lambda own, start: (own - start) ** 2),
+            "layer_displacement_along_start": lambda state: self._layerwise(
+                state, lambda own, start: (own - start) * start
+            ),
+            "layer_weight_norm": lambda state: self._layerwise(state, lambda own, start: own**2),
         }[word]
 
     def _mean(self, state: State, sums: Array) -> Array:
@@ -72,6 +81,14 @@ class _Displacements:
             if kind in parts:
                 parts[kind][int(layer)] = array
         return torch.from_numpy(flattened(parts["weights"], parts["bias"]).astype(np.float64))
+
+    def _layerwise(self, state: State, terms: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Array:
+        """Sums over the weights of each layer, (networks, layers), from (networks, weights) and (weights,)."""
+        sums = []
+        for layer, start in zip(self.shard.network.trained_layers, self.layers, strict=True):
+            own = torch.from_numpy(state.arrays[f"weights_{layer}"].astype(np.float64)).flatten(1)
+            sums.append(self._sums(terms(own, start)))
+        return np.stack(sums, axis=1)
 
     def _gone(self, state: State) -> torch.Tensor:
         """Delta, (networks, parameters)."""

@@ -91,13 +91,31 @@ def convolutions(widths: Sequence[int], channels: int) -> tuple[Geometry, Geomet
             "widths: kind cnn has five (numbers of an image, channels of two convolutions, hidden units, outputs), "
             f"not {len(widths)}"
         )
-    side = isqrt(widths[0] // channels)
-    if channels * side**2 != widths[0]:
-        raise ValueError(f"widths: kind cnn reads square images, which {channels} x {widths[0] / channels:g} are not")
+    side = side_of("cnn", widths[0], channels)
     if side < LEAST_SIDE:
         raise ValueError(f"widths: kind cnn reads images of side {LEAST_SIDE} and more, not {side}")
     first = Geometry(channels, side, widths[1])
     return first, Geometry(widths[1], first.pooled, widths[2])
+
+
+def side_of(kind: str, numbers: int, channels: int) -> int:
+    """Rows, and columns, of an image.
+
+    Args:
+        kind: Family of the network that reads it.
+        numbers: Of the image.
+        channels: Among which they are.
+
+    Returns:
+        The side.
+
+    Raises:
+        ValueError: If the image is not square.
+    """
+    side = isqrt(numbers // channels)
+    if channels * side**2 != numbers:
+        raise ValueError(f"widths: kind {kind} reads square images, which {channels} x {numbers / channels:g} are not")
+    return side
 
 
 def check_kind(
@@ -116,7 +134,7 @@ def check_kind(
         ValueError: If the rest does not fit the kind.
     """
     if kind != "cnn":
-        if channels != 1:
+        if channels != 1 and kind == "mlp":
             raise ValueError(f"channels: kind {kind} reads numbers, not images of {channels} channels")
         return
     convolutions(widths, channels)

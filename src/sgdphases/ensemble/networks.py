@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from sgdphases.ensemble.architecture import Network
 from sgdphases.ensemble.convolution import convolve, hand_down, pool
 from sgdphases.ensemble.geometry import Geometry
-from sgdphases.ensemble.shard import Network
 from sgdphases.ensemble.streams import WEIGHTS, generator
 
 
@@ -226,13 +226,16 @@ def initial_weights(network: Network, seed: int, layer: int) -> np.ndarray:
     Returns:
         Array (out, in) in float64: unit Gaussians over the square root of the fan-in (times the layer's unit under
         mean_field), the same for every init_scale, so that networks can share them; or, for glorot_uniform, W_l(0)
-        itself, uniform within +-sqrt(6 / (in + out)) (Glorot and Bengio 2010, eq. 16), whatever init_scale.
+        itself, uniform within +-sqrt(6 / (in + out)) (Glorot and Bengio 2010, eq. 16), or ones or zeros, whatever
+        init_scale.
     """
     out, fan_in = network.shape(layer)
     numbers = generator(seed, WEIGHTS, layer)
     if network.init[layer] == "glorot_uniform":
         edge = math.sqrt(6 / (fan_in + out))
         return numbers.uniform(-edge, edge, (out, fan_in))
+    if network.init[layer] in ("ones", "zeros"):
+        return np.full((out, fan_in), float(network.init[layer] == "ones"))
     if network.parametrisation == "mean_field":
         return numbers.standard_normal((out, fan_in)) * network.unit(layer)
     return numbers.standard_normal((out, fan_in)) / math.sqrt(fan_in)

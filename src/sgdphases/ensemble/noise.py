@@ -1,6 +1,7 @@
-"""Injected symmetric gradient noise: off-diagonal N(0, noise_scale^2 / B), diagonal N(0, 2 noise_scale^2 / B).
+"""Noise that is added to gradients, drawn chunk by chunk of steps from the networks' own streams.
 
-It is the Gaussian orthogonal ensemble that the linear teacher-student model adds to its gradient, arXiv 2407.16427.
+Symmetric: off-diagonal N(0, noise_scale^2 / B), diagonal N(0, 2 noise_scale^2 / B), the Gaussian orthogonal ensemble
+that the linear teacher-student model adds to its gradient, arXiv 2407.16427. White: Gaussian of any covariance.
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ from sgdphases.ensemble.shard import Shard
 from sgdphases.ensemble.streams import NOISE, generator
 
 NUMBERS_PER_CHUNK = 2048
+WHITE_NUMBERS_PER_CHUNK = 8192
 
 
 class SymmetricNoise:
@@ -66,3 +68,37 @@ class SymmetricNoise:
             self.drawn[layer] = torch.as_tensor(noise, dtype=self.dtype, device=self.device)
             first += size**2
         self.chunk = chunk
+
+
+class WhiteNoise:
+    """Gaussian noise on the weights of one unit, independent from step to step.
+
+    Args:
+        root: Symmetric root of its covariance, (inputs, inputs).
+        seeds: seed_noise of every row, (rows,).
+        dtype: Type of the weights.
+        device: Where the noise is needed.
+    """
+
+    def __init__(self, root: np.ndarray, seeds: np.ndarray, dtype: torch.dtype, device: torch.device) -> None:
+        self.root, self.seeds, self.dtype, self.device = root, seeds.tolist(), dtype, device
+        self.steps = max(1, WHITE_NUMBERS_PER_CHUNK // len(root))
+        self.chunk, self.drawn = -1, torch.empty(0)
+
+    def at(self, step: int) -> torch.Tensor:
+        """The noise of one step.
+
+        Args:
+            step: Number of the update.
+
+        Returns:
+            (rows, 1, inputs).
+        """
+        chunk, place = divmod(step, self.steps)
+        if chunk != self.chunk:
+            shape = (self.steps, len(self.root))
+            # One product a seed, so that no row depends on the others.
+            known = {seed: generator(seed, NOISE, chunk).standard_normal(shape) @ self.root for seed in set(self.seeds)}
+            numbers = np.stack([known[seed] for seed in self.seeds], axis=1)[:, :, None]
+            self.drawn, self.chunk = torch.as_tensor(numbers, dtype=self.dtype, device=self.device), chunk
+        return self.drawn[place]

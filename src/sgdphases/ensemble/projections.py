@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sgdphases.ensemble.groups import Group
+from sgdphases.ensemble.modular import ModularGroup
 from sgdphases.ensemble.sgd import GradientGroup
 from sgdphases.ensemble.shard import Shard
 from sgdphases.ensemble.starting import MODE_WORDS, MOMENTS, Start
 
-SLOTS = 8
-"""Updates that are projected together."""
+SLOTS, LARGE = 8, 2**20
+"""Updates that are projected together; one by one past that many parameters, since displacements need their memory."""
 
 
 class Frame:
@@ -42,7 +44,7 @@ class Frame:
                 if layer not in arrays:
                     continue
                 numbers = np.arange(arrays[layer].size).reshape(arrays[layer].shape)
-                if kind == "weights" and layer == 0 and network.geometries[0] is None:
+                if kind == "weights" and layer == 0 and not network.modular and network.geometries[0] is None:
                     numbers = numbers.T  # as `GradientGroup.lay` turns them
                 values = arrays[layer].astype(shard.dtype).astype(np.float64).ravel()[numbers.ravel()]
                 self.names.append(f"{kind}_{layer}")
@@ -73,19 +75,20 @@ class Walk:
         rows, sizes = len(rates), [len(frame.place[name]) for name in frame.names]
         made = {"dtype": torch.float64, "device": device}
         self.rows, self.size = rows, sum(sizes)
-        self.gone = torch.zeros((rows, SLOTS + 1, self.size), **made)
-        self.displace = [self._displacing(frame, sizes, slot) for slot in range(SLOTS + 1)]
+        self.slots = slots = SLOTS if self.size <= LARGE else 1
+        self.gone = torch.zeros((rows, slots + 1, self.size), **made)
+        self.displace = [self._displacing(frame, sizes, slot) for slot in range(slots + 1)]
         if local:
-            self.moved = torch.zeros((rows, SLOTS, self.size), **made)
-            self.squares = torch.zeros((rows * SLOTS, 1, 1), **made)
+            self.moved = torch.zeros((rows, slots, self.size), **made)
+            self.squares = torch.zeros((rows * slots, 1, 1), **made)
         self.directions = None
         if frame.directions is not None:
             modes = frame.directions.shape[1]
             self.directions = frame.directions.expand(rows, -1, -1)
-            self.projected = torch.zeros((rows, SLOTS, modes), **made)
-            self.positions = torch.zeros((rows, SLOTS + 1, modes), **made)
-            self.velocities = torch.zeros((rows, SLOTS + 1, modes), **made)
-            self.terms = torch.zeros((rows, len(MOMENTS), SLOTS, modes), **made)
+            self.projected = torch.zeros((rows, slots, modes), **made)
+            self.positions = torch.zeros((rows, slots + 1, modes), **made)
+            self.velocities = torch.zeros((rows, slots + 1, modes), **made)
+            self.terms = torch.zeros((rows, len(MOMENTS), slots, modes), **made)
             still = rates == 0  # nothing moves, and nothing is to be divided by
             self.rates = torch.as_tensor(np.where(still, 1.0, rates), **made)[:, None, None]
             self.momenta = torch.as_tensor(momenta, **made)[:, None, None]
@@ -102,27 +105,27 @@ class Walk:
     def begin(self, step: int) -> None:
         """Stand before an update, with the tensors as they are there."""
         self.first = self.step = step
-        self._write(step % SLOTS)
+        self._write(step % self.slots)
 
     def note(self) -> None:
         """Take note of an update that has been done."""
-        self._write(self.step % SLOTS + 1)
+        self._write(self.step % self.slots + 1)
         self.step += 1
-        if self.step % SLOTS == 0:
+        if self.step % self.slots == 0:
             self.settle()
-            self.gone[:, 0].copy_(self.gone[:, SLOTS])
+            self.gone[:, 0].copy_(self.gone[:, self.slots])
 
     def settle(self) -> None:
         """Add what the updates since the last time have done to the sums."""
-        slots = range(self.first % SLOTS, self.first % SLOTS + self.step - self.first)
+        slots = range(self.first % self.slots, self.first % self.slots + self.step - self.first)
         if not slots:
             return
         self.first = self.step
         if self.local:
             torch.sub(self.gone[:, 1:], self.gone[:, :-1], out=self.moved)
-            moved = self.moved.view(self.rows * SLOTS, 1, self.size)
+            moved = self.moved.view(self.rows * self.slots, 1, self.size)
             torch.bmm(moved, moved.transpose(1, 2), out=self.squares)
-            squares = self.squares.view(self.rows, SLOTS, 1)
+            squares = self.squares.view(self.rows, self.slots, 1)
             for slot in slots:
                 self.tensors["displacement_sum"].add_(squares[:, slot])
         if self.directions is not None:
@@ -169,7 +172,7 @@ class Walk:
             operation()
 
 
-class WalkingGroup(GradientGroup):
+class Walking(Group):
     """A group whose walk from the start is summed up as it goes.
 
     Args:
@@ -177,7 +180,7 @@ class WalkingGroup(GradientGroup):
         rows: Places of this group's networks in the shard.
         device: Where the group computes.
         frame: The start and its directions.
-        known: As for `GradientGroup`.
+        known: As for the group without.
     """
 
     def __init__(self, shard: Shard, rows: np.ndarray, device: torch.device, *, frame: Frame, **known: Any) -> None:
@@ -185,12 +188,12 @@ class WalkingGroup(GradientGroup):
         super().__init__(shard, rows, device, **known)
 
     def build(self) -> None:
-        """As of `GradientGroup`, and every update is taken note of."""
+        """As of the group without, and every update is taken note of."""
         super().build()
         local = "local_displacement" in self.shard.running
         columns = (self.column("learning_rate"), self.column("momentum"))
         self.walk = Walk(self.frame, self.tensors, *columns, local=local)
-        self.backward, self.quick_backward = ([*each, self.walk.note] for each in (self.backward, self.quick_backward))
+        self.follow(self.walk.note)
 
     def drop(self) -> None:
         """Let go of buffers and constants."""
@@ -202,3 +205,11 @@ class WalkingGroup(GradientGroup):
         self.walk.begin(start)
         super().window(start, stop, accumulate=accumulate)
         self.walk.settle()
+
+
+class WalkingGroup(Walking, GradientGroup):
+    """Networks with passes by hand."""
+
+
+class WalkingModularGroup(Walking, ModularGroup):
+    """Networks that are differentiated automatically."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from sgdphases.ensemble import displacements, iteration, starting
+from sgdphases.ensemble.evaluation import evaluate_modular
 from sgdphases.ensemble.kinds import gradient_unit
 from sgdphases.ensemble.losses import as_numbers, loss_factor
 from sgdphases.ensemble.passes import Data, Stack, evaluate, prepared
@@ -80,7 +81,7 @@ class Running:
             **iteration.measured(shard),
             **displacements.measured(shard, start),
         }
-        self._held_out: dict[tuple[str, int], Data] = {}
+        self._held_out: dict[tuple[str, int], Any] = {}
         self._references: dict[tuple[int, Start], Data] = {}
         self._starts = starts(shard.networks)
         for part in ("test", "validation"):
@@ -164,13 +165,22 @@ class Running:
         return np.stack([function(state.arrays[f"weights_{layer}"]) for layer in layers], axis=1)
 
     def _prepare(self, part: str) -> None:
-        """Bring the test or validation set of every task to the device; tasks that share arrays share memory."""
+        """Bring the test or validation set of every task to the device; tasks that share arrays share memory.
+
+        Those of modular networks stay where they are: they may be as large as the training set.
+
+        Raises:
+            ValueError: If the data set has no such part.
+        """
         dtype, outputs = getattr(torch, self.shard.dtype), self.shard.network.widths[-1]
         known: dict[tuple[int, int], Data] = {}
         for seed, task in self.tasks.items():
             inputs, targets = (getattr(task, f"{part}_{what}", None) for what in ("inputs", "targets"))
             if inputs is None:
                 raise ValueError(f"{part}_loss and {part}_accuracy need a {part} set, which the card's data set lacks")
+            if self.shard.network.modular:
+                self._held_out[part, seed] = task
+                continue
             key = (id(inputs), id(targets))
             if key not in known:
                 data = prepared(inputs[None], as_numbers(targets, outputs)[None], dtype=dtype)
@@ -181,6 +191,11 @@ class Running:
         """Loss and accuracy of every living network on one held-out set, each network by itself."""
         found = {"loss": np.full(len(self.shard), math.nan), "accuracy": np.full(len(self.shard), math.nan)}
         for row in np.flatnonzero(state.alive):
+            if self.shard.network.modular:
+                task = self.tasks[int(self.shard.networks["seed_task"][row])]
+                one = evaluate_modular(self.shard, state, row, task, part, self.device)
+                found["loss"][row], found["accuracy"][row] = one["loss"], one["accuracy"]
+                continue
             data = self._referred(part, int(self.shard.networks["seed_task"][row]), self._starts[row])
             evaluation = evaluate(self._stack(state, row), data, str(self.shard.networks["loss"][row]))
             found["loss"][row], found["accuracy"][row] = evaluation.loss[0], evaluation.correct[0]

@@ -78,11 +78,8 @@ class GradientGroup(Group):
         outputs = network.widths[-1]
         self.loss_factor = loss_factor(self.loss, shard.batch_size, outputs)
         slope = gradient_factor(self.loss, shard.batch_size, outputs)
-        if self.plain and not self.still:
-            factor = -columns["learning_rate"] * slope * columns["output_factor"]
-        else:
-            factor = -slope * columns["output_factor"]
-        self.factor = self._constant(factor)
+        rate = columns["learning_rate"] if self.plain and not self.still else 1.0
+        self.factor = self._constant(-rate * slope * columns["output_factor"])
         self.constants = {
             name: self._constant(columns[name])
             for name in ("learning_rate", "momentum", "weight_decay", "output_factor")
@@ -133,6 +130,10 @@ class GradientGroup(Group):
         kind, _, layer = name.rpartition("_")
         matrix = kind in ("weights", "velocity", "square", "gradient")
         return matrix and int(layer) == self.data.lowest and self.shard.network.geometries[int(layer)] is None
+
+    def follow(self, operation: Operation) -> None:
+        """Let an operation be done after every update."""
+        self.backward, self.quick_backward = ([*each, operation] for each in (self.backward, self.quick_backward))
 
     def drop(self) -> None:
         """Let go of buffers and constants."""

@@ -4,25 +4,20 @@ A shard says everything training depends on, and nothing else: its JSON text is 
 Networks are rows of equally long columns; no column says where a network stands, so that no result can depend on it.
 """
 
-import math
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from sgdphases.ensemble.geometry import Geometry, check_kind, convolutions
+from sgdphases.ensemble.architecture import Network, known_word
+from sgdphases.ensemble.pieces import check_ghosts
 from sgdphases.ensemble.starting import DISPLACEMENT_WORDS, StartSettings, check_words
 
-ACTIVATIONS = ("tanh", "relu", "erf", "linear")
 LOSSES = ("half_squared_error", "squared_error", "mean_squared_error", "cross_entropy")
 SAMPLERS = ("fixed_order", "reshuffle", "with_replacement", "one_pass")
-UPDATES = ("sgd", "adam", "contrastive_divergence", "iteration")
+UPDATES = ("sgd", "adam", "contrastive_divergence", "iteration", "quadratic")
 GRADIENT_UPDATES = ("sgd", "adam")  # those that descend a loss
-KINDS = ("mlp", "cnn")
-PARAMETRISATIONS = ("standard", "mean_field")
-INITS = ("gaussian", "glorot_uniform")
 LAST_BATCHES = ("drop", "keep")
 GRADIENT_RUNNING = (
     "epoch_train_loss",
@@ -45,8 +40,13 @@ RUNNING_OF = {
     "adam": tuple(word for word in GRADIENT_RUNNING if word not in HEAVY_BALL_RUNNING),
     "contrastive_divergence": (),
     "iteration": ITERATION_RUNNING,
+    "quadratic": DISPLACEMENT_WORDS,
 }  # what each update rule measures itself
 RUNNING = (*GRADIENT_RUNNING, *ITERATION_RUNNING, *DISPLACEMENT_WORDS)
+MODULAR_RUNNING = (
+    *DISPLACEMENT_WORDS,
+    *(word for word in GRADIENT_RUNNING if word.startswith(("test_", "validation_", "batch_", "coupling", "mean_"))),
+)  # what networks that are trained by automatic differentiation measure
 WHOLE_RUNNING = ("batch_loss",)  # one value an update: said once, not at each record
 DTYPES = ("float32", "float64")
 
@@ -67,107 +67,6 @@ NUMBER_COLUMNS = {
 NO_MEAN_FIELD = ("weight_decay", "noise_scale", "coupling_ratio")
 """Columns that are not defined on the parameters of mean_field networks."""
 SEED_COLUMNS = ("seed_task", "seed_weights", "seed_order", "seed_noise")
-
-
-@dataclass(frozen=True)
-class Network:
-    """The architecture that all networks of a shard share.
-
-    Attributes:
-        widths: Units per level, the input first: layer l maps widths[l] to widths[l + 1]. Of kind cnn: numbers of an
-            image, channels of both convolutions, hidden units, outputs (`ensemble.geometry`).
-        activation: Word of the hidden activation; the last layer is linear.
-        bias: Per layer, whether it has a bias (starts at zero).
-        trained: Per layer, whether it is trained; the weights of frozen layers come from the task.
-        init: Per layer, how its weights start: gaussian (variance init_scale^2 / fan-in) or glorot_uniform, which no
-            init_scale changes; all gaussian if not given.
-        kind: Family of the network: mlp, or cnn (two convolutions and two dense layers).
-        parametrisation: How scales depend on the widths. standard: a Gaussian weight starts with variance
-            init_scale^2 / fan-in and moves by the learning rate times its gradient. mean_field (arXiv 2410.04642):
-            weights are `unit` times parameters theta that start with variance init_scale^2, the read-out's unit is
-            1 / fan-in, and theta moves by the hidden width times the learning rate times its gradient.
-        centered: Whether the output of the network as it starts is subtracted from its output.
-        channels: Channels of the images that a cnn reads.
-    """
-
-    widths: tuple[int, ...]
-    activation: str
-    bias: tuple[bool, ...]
-    trained: tuple[bool, ...]
-    init: tuple[str, ...] = ()
-    kind: str = "mlp"
-    parametrisation: str = "standard"
-    centered: bool = False
-    channels: int = 1
-
-    def __post_init__(self) -> None:
-        depth = len(self.widths) - 1
-        if depth < 1 or min(self.widths) < 1:
-            raise ValueError(f"widths {list(self.widths)}: at least two positive widths are needed")
-        if len(self.bias) != depth or len(self.trained) != depth:
-            raise ValueError(f"bias and trained need one value for each of the {depth} layers")
-        if not any(self.trained):
-            raise ValueError("no layer is trained")
-        object.__setattr__(self, "init", tuple(self.init) or (INITS[0],) * depth)
-        if len(self.init) != depth:
-            raise ValueError(f"init needs one word for each of the {depth} layers")
-        for word in self.init:
-            _known("init", word, INITS)
-        _known("kind", self.kind, KINDS)
-        check_kind(self.kind, self.widths, self.channels, trained=self.trained, init=self.init)
-        _known("activation", self.activation, ACTIVATIONS)
-        _known("parametrisation", self.parametrisation, PARAMETRISATIONS)
-        if (self.centered or self.parametrisation == "mean_field") and not all(self.trained):
-            raise ValueError("a centered or mean_field network trains all its layers")
-        if self.parametrisation == "mean_field" and set(self.init) != {"gaussian"}:
-            raise ValueError("mean_field starts all layers from Gaussians")
-
-    @property
-    def layers(self) -> int:
-        """Number of layers L; they are numbered 0 .. L - 1."""
-        return len(self.trained)
-
-    @property
-    def trained_layers(self) -> tuple[int, ...]:
-        """Numbers of the trained layers, ascending."""
-        return tuple(layer for layer, trained in enumerate(self.trained) if trained)
-
-    @cached_property
-    def geometries(self) -> tuple[Geometry | None, ...]:
-        """Per layer, how a convolution reads images and what it leaves; None for a dense layer."""
-        read = convolutions(self.widths, self.channels) if self.kind == "cnn" else ()
-        return (*read, *[None] * (self.layers - len(read)))
-
-    def shape(self, layer: int) -> tuple[int, int]:
-        """Shape (out, in) of the weights of one layer; a convolution's filters lie channel by channel, row by row."""
-        geometry, below = self.geometries[layer], self.geometries[layer - 1] if layer else None
-        if geometry is not None:
-            return geometry.filters, geometry.patch
-        return self.widths[layer + 1], self.widths[layer] if below is None else below.outputs
-
-    @property
-    def largest(self) -> int:
-        """Numbers of the largest array that a layer makes of one sample."""
-        each = enumerate(self.geometries)
-        return max(self.shape(layer)[0] if geometry is None else geometry.largest for layer, geometry in each)
-
-    def unit(self, layer: int) -> float:
-        """The c in W = c theta, weights and bias of a layer alike; 1 where weights themselves are the parameters."""
-        if self.parametrisation == "standard":
-            return 1.0
-        geometry = self.geometries[layer]
-        # The released code divides by the root of the channels, not of all that a filter reads.
-        fan_in = self.shape(layer)[1] if geometry is None else geometry.channels
-        return 1 / fan_in if layer == self.layers - 1 else 1 / math.sqrt(fan_in)
-
-    @property
-    def rate_factor(self) -> float:
-        """N, by which the learning rate is multiplied: under mean_field widths[1] (1 without hidden units), else 1."""
-        return float(self.widths[1]) if self.parametrisation == "mean_field" and self.layers > 1 else 1.0
-
-    def step_factor(self, layer: int) -> float:
-        """Step of W per learning rate and gradient by W: N c^2, since theta steps by N times the learning rate."""
-        return self.rate_factor * self.unit(layer) ** 2
 
 
 @dataclass(frozen=True)
@@ -205,6 +104,7 @@ class Shard:
         running: Words of the running observables that training computes itself.
         search: How learning rates are searched through; None where every network is trained.
         start: Which weights all networks start from; None where each has its own.
+        augmentation: What is done to images before kind resnet18 reads them, see `ensemble.augmentation`.
     """
 
     dataset: dict[str, Any]
@@ -222,14 +122,15 @@ class Shard:
     weight_steps: tuple[int, ...] = ()
     search: SearchSettings | None = None
     start: StartSettings | None = None
+    augmentation: str = "none"
 
     def __post_init__(self) -> None:
-        _known("update", self.update, UPDATES)
-        _known("sampler", self.sampler, SAMPLERS)
-        _known("dtype", self.dtype, DTYPES)
-        _known("last_batch", self.last_batch, LAST_BATCHES)
+        known_word("update", self.update, UPDATES)
+        known_word("sampler", self.sampler, SAMPLERS)
+        known_word("dtype", self.dtype, DTYPES)
+        known_word("last_batch", self.last_batch, LAST_BATCHES)
         for word in self.running:
-            _known("running", word, RUNNING)
+            known_word("running", word, RUNNING)
             if word not in RUNNING_OF[self.update]:
                 raise ValueError(f"{self.update} has no running observable {word}")
         if self.batch_size < 1 or self.steps < 0:
@@ -240,15 +141,36 @@ class Shard:
         object.__setattr__(self, "weight_steps", tuple(self.weight_steps) or steps)
         if not {0, self.steps} <= set(self.weight_steps) <= set(steps):
             raise ValueError(f"weight_steps must be among the record_steps, with 0 and {self.steps}")
+        self._check_networks()
+        check_words(self)
+
+    def _check_networks(self) -> None:
+        """Refuse what is not defined on networks of their kind."""
         for word in set(self.networks["loss"].tolist()):
-            _known("loss", word, LOSSES)
+            known_word("loss", word, LOSSES)
         if self.search is not None and not {"test_loss", "batch_loss"} <= set(self.running):
             raise ValueError("a search needs test_loss and batch_loss in running")
         if self.network.kind == "cnn" and self.update not in GRADIENT_UPDATES:
             raise ValueError(f"networks of kind cnn are trained by {' or '.join(GRADIENT_UPDATES)}, not {self.update}")
+        if self.network.modular:
+            self._check_modular()
+        if self.augmentation != "none" and self.network.kind != "resnet18":
+            raise ValueError(f"augmentation {self.augmentation}: networks of kind resnet18 read images")
         if self.network.parametrisation == "mean_field":
             self._check_mean_field()
-        check_words(self)
+
+    def _check_modular(self) -> None:
+        """Refuse what is not defined on networks that are trained by automatic differentiation."""
+        foreign = [word for word in self.running if word not in MODULAR_RUNNING]
+        if self.update != "sgd" or foreign:
+            what = ", ".join(foreign) or f"update {self.update}"
+            raise ValueError(f"networks with a norm, or of kind resnet18, have no {what}")
+        if np.any(self.networks["noise_scale"] != 0) or np.any(self.networks["coupling_ratio"] != 0):
+            raise ValueError("networks with a norm, or of kind resnet18, have no noise_scale and no coupling_ratio")
+        if self.network.norm == "batch":
+            check_ghosts(self.batch_size, self.network.ghosts)
+        if self.last_batch == "keep":
+            raise ValueError("networks with a norm, or of kind resnet18, need last_batch drop")
 
     def _check_mean_field(self) -> None:
         """Refuse what is not defined on the parameters theta."""
@@ -311,8 +233,9 @@ class Shard:
             network["parametrisation"] = self.network.parametrisation
         if self.network.centered:
             network["centered"] = True
-        if self.network.channels != 1:
-            network["channels"] = self.network.channels
+        for name in ("channels", "norm", "ghosts", "stem"):
+            if getattr(self.network, name) != getattr(Network, name):
+                network[name] = getattr(self.network, name)
         parts = {"search": self.search, "start": self.start}
         optional = {name: asdict(part) for name, part in parts.items() if part is not None}
         return {
@@ -329,6 +252,7 @@ class Shard:
             "bound": self.bound,
             "running": list(self.running),
             **optional,
+            **({} if self.augmentation == "none" else {"augmentation": self.augmentation}),
             "networks": {name: column.tolist() for name, column in self.networks.items()},
         }
 
@@ -364,9 +288,3 @@ def _columns(value: dict[str, Any]) -> dict[str, np.ndarray]:
     if wrong or count == 0:
         raise ValueError(f"columns {wrong} do not have one value for each of the {count} networks")
     return columns
-
-
-def _known(name: str, word: str, words: tuple[str, ...]) -> None:
-    """Refuse a word that is not in the list."""
-    if word not in words:
-        raise ValueError(f"{name} {word!r} is unknown; known are {', '.join(words)}")

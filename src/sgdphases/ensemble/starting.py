@@ -30,14 +30,21 @@ MODE_WORDS = ("position", "velocity", *MOMENTS)
 STEPWISE_WORDS = ("local_displacement", *MODE_WORDS)
 """What every update adds to."""
 
+LAYER_WORDS = ("layer_displacement", "layer_displacement_along_start", "layer_weight_norm")
+"""Of the weights W_l of every layer, their bias not among them: |Delta W_l|^2, <Delta W_l, W*_l> and |W_l|^2."""
+
 DISPLACEMENT_WORDS = (
     *STEPWISE_WORDS,
     "global_displacement",
     "displacement_along_start",
     "weight_norm",
     "displacement_gram",
+    *LAYER_WORDS,
 )
 """What training that begins at a start can measure."""
+
+STARTED_UPDATES = ("sgd", "quadratic")
+"""Updates that may begin at a start."""
 
 OWN_AXES = {**dict.fromkeys(MODE_WORDS, ("mode",)), "displacement_gram": ("other_replica",)}
 """Axes of such a word after the network's."""
@@ -161,10 +168,12 @@ def check_words(shard: Any) -> None:
     along = [word for word in asked if word in MODE_WORDS]
     if along and not shard.start.modes:
         raise ValueError(f"running {', '.join(along)} needs directions")
+    if shard.start is None and shard.update == "quadratic":
+        raise ValueError("update quadratic needs a start, where its noise is that of single samples")
     if shard.start is None:
         return
     network = shard.network
-    if shard.update != "sgd" or shard.search is not None:
+    if shard.update not in STARTED_UPDATES or shard.search is not None:
         raise ValueError("a start is for sgd without a search")
     if not all(network.trained) or network.centered or network.parametrisation != "standard":
         raise ValueError("a start is for networks of the standard parametrisation, all of them trained, none centered")

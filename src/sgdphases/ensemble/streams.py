@@ -9,6 +9,7 @@ import numpy as np
 WEIGHTS = 1001
 ORDER = 1002
 NOISE = 1003
+AUGMENTATION = 1004
 
 
 def generator(seed: int, tag: int, counter: int) -> np.random.Generator:
@@ -16,8 +17,8 @@ def generator(seed: int, tag: int, counter: int) -> np.random.Generator:
 
     Args:
         seed: Seed of the stream; networks with the same seed share it.
-        tag: What the numbers are for: `WEIGHTS`, `ORDER` or `NOISE`.
-        counter: Which piece: the layer, the epoch or the chunk of steps.
+        tag: What the numbers are for: `WEIGHTS`, `ORDER`, `NOISE` or `AUGMENTATION`.
+        counter: Which piece: the layer, the epoch, the chunk of steps or the step.
 
     Returns:
         A fresh generator (Philox, Salmon et al. 2011).

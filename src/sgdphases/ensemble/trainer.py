@@ -15,10 +15,13 @@ import torch
 
 from sgdphases.ensemble.contrastive import ContrastiveGroup
 from sgdphases.ensemble.data import Data
-from sgdphases.ensemble.device import Device, alone, choose_device, footprint, one_thread_each, plan
-from sgdphases.ensemble.groups import WINDOW, Group
+from sgdphases.ensemble.device import Device, alone, choose_device, footprint, one_thread_each, plan, stride
+from sgdphases.ensemble.groups import Group
+from sgdphases.ensemble.image_data import ImageData
 from sgdphases.ensemble.iteration import PERIOD, IterationGroup, first_state
-from sgdphases.ensemble.projections import Frame, WalkingGroup
+from sgdphases.ensemble.modular import ModularGroup
+from sgdphases.ensemble.projections import Frame, WalkingGroup, WalkingModularGroup
+from sgdphases.ensemble.quadratic import QuadraticGroup, WalkingQuadraticGroup
 from sgdphases.ensemble.running import Running
 from sgdphases.ensemble.sgd import EPOCH_SUMS, GradientGroup
 from sgdphases.ensemble.shard import GRADIENT_UPDATES, Shard
@@ -93,7 +96,7 @@ def train(  # noqa: PLR0913 - all but two have defaults
         start: Weights that all networks start from, if the shard wants some.
         on_record: Called at every record step after the one the state stands at (and at 0 at the beginning).
         on_checkpoint: Called with the state whenever `on_progress` asked for it; it must copy what it keeps.
-        on_progress: Called every few hundred steps; a true answer asks for `on_checkpoint`.
+        on_progress: Called every few hundred steps, or fewer if they are long; a true answer asks for `on_checkpoint`.
 
     Returns:
         The final state.
@@ -102,9 +105,21 @@ def train(  # noqa: PLR0913 - all but two have defaults
         ValueError: If shard, tasks and state do not fit together.
     """
     device = choose_device(device) if isinstance(device, str) else device
-    with torch.inference_mode(), one_thread_each(), ThreadPoolExecutor(threads) as workers:
+    with without_graphs(shard), one_thread_each(), ThreadPoolExecutor(threads) as workers:
         trainer = Trainer(shard, tasks, device, workers if threads > 1 else None, threads, start)
         return trainer.run(state, on_record, on_checkpoint, on_progress)
+
+
+def without_graphs(shard: Shard) -> Any:
+    """The mode in which a shard is trained; tensors of inference could not be differentiated by.
+
+    Args:
+        shard: What is trained.
+
+    Returns:
+        A context.
+    """
+    return torch.no_grad() if shard.network.modular else torch.inference_mode()
 
 
 class Trainer:
@@ -134,11 +149,12 @@ class Trainer:
         if missing:
             raise ValueError(f"no task for the seeds {sorted(missing)[:3]}")
         if shard.update in GRADIENT_UPDATES:
-            self.data = Data(shard, tasks, device.torch)
+            kind = ImageData if shard.network.kind == "resnet18" else Data
+            self.data = kind(shard, tasks, device.torch)
             self.batches = self.data.sampler.batches
         else:
             self.data, self.batches = None, max(shard.steps, 1)
-        self.stride = PERIOD if shard.update == "iteration" else WINDOW
+        self.stride = PERIOD if shard.update == "iteration" else stride(shard, device.word)
         self.running = Running(shard, tasks, self.batches, device.torch, start)
         walking = bool(set(shard.running) & set(STEPWISE_WORDS))
         self.frame = Frame(shard, start, device.torch) if walking else None
@@ -202,9 +218,14 @@ class Trainer:
         if self.shard.update == "iteration":
             return IterationGroup(self.shard, rows, self.device.torch)
         known = {"alone": alone(self.shard), "data": self.data, "tasks": self.tasks}
+        plain, walking = (
+            (ModularGroup, WalkingModularGroup) if self.shard.network.modular else (GradientGroup, WalkingGroup)
+        )
+        if self.shard.update == "quadratic":
+            known, plain, walking = {"tasks": self.tasks, "start": self.start}, QuadraticGroup, WalkingQuadraticGroup
         if self.frame is not None:
-            return WalkingGroup(self.shard, rows, self.device.torch, frame=self.frame, **known)
-        return GradientGroup(self.shard, rows, self.device.torch, **known)
+            return walking(self.shard, rows, self.device.torch, frame=self.frame, **known)
+        return plain(self.shard, rows, self.device.torch, **known)
 
     def _first_state(self) -> State:
         """The state before the first update, with what the update rule keeps beside the weights or in their stead."""
@@ -235,7 +256,7 @@ class Trainer:
         """Take every group from the state's step to `stop`."""
 
         def turn(group: Group) -> list[Group]:
-            with torch.inference_mode():
+            with without_graphs(self.shard):
                 if not self.resident:
                     try:
                         group.load(state)

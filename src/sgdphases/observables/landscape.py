@@ -19,12 +19,12 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
+from sgdphases.ensemble.architecture import Network
 from sgdphases.ensemble.device import one_thread_each
-from sgdphases.ensemble.geometry import KERNEL, POOL, Geometry
-from sgdphases.ensemble.losses import loss_factor
-from sgdphases.ensemble.networks import activate
+from sgdphases.ensemble.geometry import Geometry
 from sgdphases.ensemble.passes import Stack
 from sgdphases.ensemble.streams import generator
+from sgdphases.observables.landscape_models import Loss, Model, Modular
 
 
 @contextmanager
@@ -94,6 +94,9 @@ class Landscape:
         reference: What is subtracted from the output before it is multiplied (n, o), or None.
         loss: Word of the loss.
         geometries: Per layer, how a convolution reads images; None for a dense layer.
+        architecture: Of a modular network (`ensemble.pieces`), which reads `inputs` as images where its kind does; None
+            for others.
+        chunk: Samples that a modular network reads at once: a batch, as far as norm batch is concerned.
     """
 
     weights: list[Tensor]
@@ -107,15 +110,24 @@ class Landscape:
     reference: Tensor | None
     loss: str
     geometries: list[Geometry | None]
+    architecture: Network | None = None
+    chunk: int = 0
+
+    @property
+    def batches(self) -> list[tuple[Tensor, Tensor]]:
+        """Inputs and targets as they are read: all at once, or chunk by chunk."""
+        if self.architecture is None:
+            return [(self.inputs, self.targets)]
+        return list(zip(self.inputs.split(self.chunk), self.targets.split(self.chunk), strict=True))
 
     @property
     def flat(self) -> np.ndarray:
         """The trained parameters theta, layer by layer, the weights of each row by row and then its bias."""
-        return np.concatenate([parameter.detach().numpy().ravel() for parameter in self.model().parameters()])
+        return np.concatenate([parameter.detach().cpu().numpy().ravel() for parameter in self.model().parameters()])
 
     def moved(self, flat: np.ndarray) -> "Landscape":
         """The same loss around other parameters, of networks all of whose layers are trained."""
-        weights, biases, rest = [], [], torch.from_numpy(np.array(flat))
+        weights, biases, rest = [], [], torch.from_numpy(np.array(flat)).to(self.weights[0])
         for matrix, bias, unit in zip(self.weights, self.biases, self.units, strict=True):
             weights.append(unit * rest[: matrix.numel()].view(matrix.shape))
             rest = rest[matrix.numel() :]
@@ -125,11 +137,15 @@ class Landscape:
 
     def model(self) -> nn.Module:
         """The scaled output as a function of the inputs and, by `parameters()`, of theta."""
-        return _Model(self)
+        return Model(self) if self.architecture is None else Modular(self)
 
     def loss_of(self, output: Tensor, targets: Tensor) -> Tensor:
         """The loss of some samples' outputs."""
-        return _Loss(self.loss)(output, targets)
+        return Loss(self.loss)(output, targets)
+
+    def share_of_loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """What some samples' outputs add to the loss of all."""
+        return Loss(self.loss, len(self.inputs))(output, targets)
 
     def hessian(self) -> HessianLinearOperator:
         """The Hessian of the loss by the parameters, as an operator."""
@@ -140,11 +156,11 @@ class Landscape:
         return self._operator(GGNLinearOperator)
 
     def _operator(self, kind: type) -> "HessianLinearOperator | GGNLinearOperator":
-        model = _Model(self)
+        model = self.model()
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         # The check for determinism is for data loaders and dropout, and costs as much as four products.
         known = {"check_deterministic": False, "num_data": len(self.inputs)}
-        return kind(model, _Loss(self.loss), parameters, [(self.inputs, self.targets)], **known)
+        return kind(model, Loss(self.loss, len(self.inputs)), parameters, self.batches, **known)
 
 
 def landscapes(snapshot: Any, samples: int, rows: Iterable[int]) -> Iterator[Landscape]:
@@ -228,9 +244,16 @@ def leading(
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """One thread, and no warnings of the library."""
-    with _quiet(), one_thread_each(), LIBRARIES.limit(limits=1, user_api="blas"):
-        yield
+    """One thread, no warnings of the library, and on a GPU convolutions as exact as their numbers.
+
+    These are made with ten bits else, a thousandth, and eigenvectors need more.
+    """
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        with _quiet(), one_thread_each(), LIBRARIES.limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _lanczos(
@@ -288,77 +311,21 @@ def _dense(operator: "HessianLinearOperator | GGNLinearOperator", how: End) -> f
 class _Hessian(HessianLinearOperator):
     """The library's operator with the gradient's graph kept from product to product: four times as fast.
 
-    The library builds it anew for every vector, for data in many batches.
+    The library builds it anew for every vector; here that is done for every batch, unless there is one alone.
     """
 
+    _known: tuple[Tensor, ...] | None = None
+
     def _matmat_batch(self, inputs: Tensor, targets: Tensor, columns: list[Tensor]) -> list[Tensor]:
-        if not hasattr(self, "_gradient"):
+        gradient = self._known
+        if gradient is None:
             loss = self._loss_func(self._model_func(inputs), targets)
-            self._gradient = torch.autograd.grad(loss, self._params, create_graph=True)
+            gradient = torch.autograd.grad(loss, self._params, create_graph=True)
+        if len(inputs) == self._N_data:
+            self._known = gradient
         chosen = {"retain_graph": True, "materialize_grads": True}
         products = [
-            torch.autograd.grad(self._gradient, self._params, [column[..., place] for column in columns], **chosen)
+            torch.autograd.grad(gradient, self._params, [column[..., place] for column in columns], **chosen)
             for place in range(columns[0].shape[-1])
         ]
         return [torch.stack(parts, dim=-1) for parts in zip(*products, strict=True)]
-
-
-class _Model(nn.Module):
-    """The scaled output as a function of theta."""
-
-    def __init__(self, landscape: Landscape) -> None:
-        super().__init__()
-        lists = (landscape.weights, landscape.biases, landscape.units, landscape.trained, landscape.geometries)
-        self.layers = nn.ModuleList([_Layer(*parts) for parts in zip(*lists, strict=True)])
-        self.landscape = landscape
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        landscape = self.landscape
-        for layer in self.layers[:-1]:
-            hidden = layer.hand_on(activate(layer(hidden), landscape.activation))
-        output = self.layers[-1](hidden)
-        if landscape.reference is not None:
-            output = output - landscape.reference
-        return landscape.output_factor * output
-
-
-class _Layer(nn.Module):
-    """h to W h + b with W = c theta, and the bias alike; a convolution has that at every position."""
-
-    def __init__(
-        self, weights: Tensor, bias: Tensor | None, unit: float, trained: bool, geometry: Geometry | None
-    ) -> None:
-        super().__init__()
-        self.unit, self.geometry = unit, geometry
-        self.weights = nn.Parameter(weights / unit, requires_grad=trained)
-        self.bias = None if bias is None else nn.Parameter(bias / unit, requires_grad=trained)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        weights, bias, geometry = self.unit * self.weights, None, self.geometry
-        if self.bias is not None:
-            bias = self.unit * self.bias
-        if geometry is None:
-            return nn.functional.linear(hidden, weights, bias)
-        images = hidden.unflatten(1, (geometry.channels, geometry.side, geometry.side))
-        return nn.functional.conv2d(images, weights.unflatten(1, (geometry.channels, KERNEL, KERNEL)), bias)
-
-    def hand_on(self, activations: Tensor) -> Tensor:
-        """What the layer above reads."""
-        return activations if self.geometry is None else nn.functional.avg_pool2d(activations, POOL).flatten(1)
-
-
-class _Loss(nn.Module):
-    """A loss as `ensemble.losses` defines it, over all samples."""
-
-    reduction = "sum"  # nothing is left to be divided by
-
-    def __init__(self, loss: str) -> None:
-        super().__init__()
-        self.loss = loss
-
-    def forward(self, output: Tensor, targets: Tensor) -> Tensor:
-        if self.loss == "cross_entropy":
-            terms = -torch.log_softmax(output, dim=-1) * targets
-        else:
-            terms = (output - targets) ** 2
-        return loss_factor(self.loss, *output.shape) * terms.sum()

@@ -23,6 +23,12 @@ DESCENTS, NEWTON_STEPS, PRODUCTS = 20_000, 100, 3_000
 SOLVED = 1e-6
 """Residual of Newton's equation over the gradient's norm."""
 
+DENSE = 2000
+"""Parameters up to which the whole Hessian is computed."""
+
+FLAT = 1e-10
+"""Curvature over the largest one up to which a direction counts as flat."""
+
 Array = np.ndarray
 Descend = Callable[[Array], tuple[float, Array]]
 """Loss and gradient at some parameters."""
@@ -54,6 +60,33 @@ def polished(landscape: Landscape, weight_decay: float, tolerance: float) -> Lan
     return landscape.moved(flat)
 
 
+def parabola_minimum(landscape: Landscape, decay: Array) -> Landscape:
+    """Take one whole step of Newton's, along no flat direction: exact where the loss is a parabola.
+
+    Args:
+        landscape: The loss, where to begin.
+        decay: Coefficient of the weight decay of each parameter, (parameters,).
+
+    Returns:
+        The loss around the minimum of the parabola that touches it here.
+
+    Raises:
+        ValueError: If there are too many parameters for a dense Hessian, or the parabola has no minimum.
+    """
+    flat = landscape.flat
+    if len(flat) > DENSE:
+        raise ValueError(f"noise.at: minimum needs at most {DENSE} parameters, not {len(flat)}")
+    with alone():
+        matrix = landscape.hessian().to_scipy().matmat(np.eye(len(flat)))
+        curvature, vectors = np.linalg.eigh((matrix + matrix.T) / 2 + np.diag(decay))
+        if curvature[0] < -FLAT * abs(curvature[-1]):
+            raise ValueError(f"noise.at: there is no minimum, the lowest curvature is {curvature[0]:.3g}")
+        curved = curvature > FLAT * curvature[-1]
+        along = vectors[:, curved]
+        gradient = value_and_gradient(landscape, decay)[1]
+        return landscape.moved(flat - along @ (along.T @ gradient / curvature[curved]))
+
+
 def decaying(landscape: Landscape) -> Array:
     """Which parameters decay: 1 for weights, 0 for biases, (parameters,)."""
     pairs = zip(landscape.weights, landscape.biases, strict=True)
@@ -71,10 +104,13 @@ def value_and_gradient(landscape: Landscape, decay: Array) -> tuple[float, Array
         Number, and (parameters,).
     """
     model, flat = landscape.model(), landscape.flat
-    loss = landscape.loss_of(model(landscape.inputs), landscape.targets)
-    parts = torch.autograd.grad(loss, list(model.parameters()))
-    gradient = torch.cat([part.flatten() for part in parts]).numpy()
-    return float(loss.detach()) + float(decay @ flat**2) / 2, gradient + decay * flat
+    value, gradient = 0.0, np.zeros(len(flat))
+    for inputs, targets in landscape.batches:
+        loss = landscape.share_of_loss(model(inputs), targets)
+        parts = torch.autograd.grad(loss, list(model.parameters()))
+        value += float(loss.detach())
+        gradient += torch.cat([part.flatten() for part in parts]).cpu().numpy()
+    return value + float(decay @ flat**2) / 2, gradient + decay * flat
 
 
 def _gathered(descend: Descend, flat: Array) -> Array:

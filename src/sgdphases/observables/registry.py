@@ -203,6 +203,12 @@ _RUNNING = {
     "local_displacement": ("squared length of an update", r"\|\delta\|^2"),
     "global_displacement": ("squared distance from the start", r"\|\Delta\|^2"),
     "displacement_along_start": ("displacement times the start", r"\Delta\cdot\theta^*"),
+    "layer_displacement": ("squared distance of a layer's weights from the start", r"|\Delta W_l|^2"),
+    "layer_displacement_along_start": (
+        "displacement of a layer's weights along those at the start",
+        r"\langle\Delta W_l,W_l^\ast\rangle",
+    ),
+    "layer_weight_norm": ("squared norm of a layer's weights", r"|W_l|^2"),
     "weight_norm": ("squared norm of the parameters", r"\|\theta\|^2"),
     "displacement_gram": ("product of displacements of two replicas", r"\Delta_r\cdot\Delta_{r'}"),
     "position": ("position along a direction", "x"),

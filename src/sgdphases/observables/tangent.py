@@ -10,12 +10,12 @@ such products over positions, and is formed.
 import torch
 from torch import Tensor
 
+from sgdphases.ensemble.architecture import Network
 from sgdphases.ensemble.buffers import LANE
 from sgdphases.ensemble.convolution import read
 from sgdphases.ensemble.geometry import Geometry
 from sgdphases.ensemble.networks import Passes
 from sgdphases.ensemble.passes import Stack
-from sgdphases.ensemble.shard import Network
 
 
 def tangent_kernel(stack: Stack, passes: Passes, network: Network, samples: int) -> Tensor:

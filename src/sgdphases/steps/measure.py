@@ -13,6 +13,7 @@ from sgdphases.config import read_card
 from sgdphases.datasets.loading import load_tasks
 from sgdphases.datasets.task import Task
 from sgdphases.ensemble import status
+from sgdphases.ensemble.architecture import Network
 from sgdphases.ensemble.shard import GRADIENT_UPDATES, WHOLE_RUNNING, Shard
 from sgdphases.ensemble.starting import OWN_AXES
 from sgdphases.observables.controls import CONTROLS
@@ -61,7 +62,7 @@ def _measure(records: "Records", words: list[str], data: str) -> tuple[dict[str,
     tasks = load_tasks(
         shard.dataset,
         widths=shard.network.widths,
-        trained=shard.network.trained,
+        trained=shard.network.levels_trained,
         activation=shard.network.activation,
         seeds=shard.networks["seed_task"],
         directory=data,
@@ -123,11 +124,19 @@ def _labelled(
             "update": shard.update,
             "network": shard.network.kind,
             "widths": list(shard.network.widths),
+            **_normalisation(shard.network),
             "last_batch": shard.last_batch,
             "sampler": shard.sampler,
             **_samples(shard, tasks),
         },
     )
+
+
+def _normalisation(network: Network) -> dict[str, str | int]:
+    """How hidden layers are normalised, and in how many parts of a batch; nothing where they are not."""
+    if network.norm == "none":
+        return {}
+    return {"norm": network.norm, "ghosts": network.ghosts}
 
 
 def _searched(records: "Records", shard: Shard) -> dict[str, Any]:

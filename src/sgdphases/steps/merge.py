@@ -10,12 +10,12 @@ import xarray as xr
 from sgdphases.claims.papers import CITATIONS
 from sgdphases.config import Card, read_card
 from sgdphases.provenance import fingerprint, release
-from sgdphases.quantities import attributes
+from sgdphases.quantities import QUANTITIES, attributes
 from sgdphases.shards import points
 from sgdphases.steps.command import begin, events
 from sgdphases.storage import cube
 from sgdphases.storage.phases import with_phases
-from sgdphases.storage.start import MEANINGS
+from sgdphases.storage.start import MEANINGS, PLANE
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,12 +71,15 @@ def with_start(merged: xr.Dataset, start: xr.Dataset) -> xr.Dataset:
         start: The start's file.
 
     Returns:
-        The cube with the variables of `storage.start.MEANINGS`, which have no replica, and the attribute `parameters`.
+        The cube with the variables of `storage.start.MEANINGS` and `PLANE`, which have no replica, and the attributes
+        `parameters` and `start_<word>`, which say how the start was made.
     """
-    found = start[[name for name in MEANINGS if name in start]]
-    numbers = {name: (name, np.arange(found.sizes[name]), attributes(name)) for name in found.dims}
+    found = start[[name for name in (*MEANINGS, *PLANE) if name in start]]
+    counted = [name for name in found.dims if name in QUANTITIES]
+    numbers = {name: (name, np.arange(found.sizes[name]), attributes(name)) for name in counted}
     found = found.assign_coords({name: number for name, number in numbers.items() if name not in merged.coords})
-    return merged.assign(found.data_vars).assign_coords(found.coords).assign_attrs(parameters=start.attrs["parameters"])
+    made = {word: value for word, value in start.attrs.items() if word == "parameters" or word.startswith("start_")}
+    return merged.assign(found.data_vars).assign_coords(found.coords).assign_attrs(made)
 
 
 def layout(card: Card) -> cube.Layout:

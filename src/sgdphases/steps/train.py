@@ -130,7 +130,7 @@ class Job:
         return load_tasks(
             shard.dataset,
             widths=network.widths,
-            trained=network.trained,
+            trained=network.levels_trained,
             activation=network.activation,
             seeds=shard.networks["seed_task"].tolist(),
             directory=self.arguments.data,

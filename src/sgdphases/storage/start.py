@@ -1,8 +1,9 @@
 """The start of an experiment's networks, one NetCDF-4 file.
 
 Dimensions `parameter`, `mode`, `other_mode`, and per layer `out_<l>` and `in_<l>`. Variables `weights_<l>`, `bias_<l>`,
-`directions` (parameter, mode) and what is measured there once (`MEANINGS`), float64. Attributes: `start_name`, the
-digest of how it was made, `parameters` and `samples`, their numbers, and `complete`. All data carry Fletcher-32 sums.
+`directions` (parameter, mode) and what is measured there once (`MEANINGS`), also over a plane (`PLANE`, with dimensions
+of its own), float64. Attributes: `start_name`, the digest of how it was made, `start_<word>`, numbers that say it for
+people and claims, `parameters` and `samples`, their numbers, and `complete`. All data carry Fletcher-32 sums.
 """
 
 from collections.abc import Mapping
@@ -31,20 +32,37 @@ MEANINGS = {
 }
 """Axes, long name and symbol of what is measured at a start, which the cube takes over."""
 
+PLANE_SIDES = ("plane_first", "plane_second")
+PLANE = {
+    "plane_first": (PLANE_SIDES[:1], "displacement along the first direction of the plane", "x"),
+    "plane_second": (PLANE_SIDES[1:], "displacement along the second direction of the plane", "x'"),
+    "plane_modes": (("plane_side",), "modes along both sides of the plane", "m"),
+    "plane_loss": (PLANE_SIDES, "training loss with weight decay over a plane", r"L_\lambda"),
+    "plane_test_loss": (PLANE_SIDES, "test loss over a plane, without weight decay", r"L_\mathrm{test}"),
+}
+"""The same of what is measured over a plane through the start, where the card asks for one."""
 
-def write_start(path: str | Path, start: Start, found: Mapping[str, np.ndarray], *, samples: int) -> None:
+
+def write_start(
+    path: str | Path, start: Start, found: Mapping[str, np.ndarray], *, samples: int, made: Mapping[str, float]
+) -> None:
     """Write a start, whole or not at all.
 
     Args:
         path: Where.
         start: Weights, biases and directions.
-        found: What was measured there, by the names of `MEANINGS`.
+        found: What was measured there, by the names of `MEANINGS` and `PLANE`.
         samples: Training samples it was measured on.
+        made: How it was made, by word.
     """
     with writing(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4") as file:
         parameters, modes = start.directions.shape
         for name, size in (("parameter", parameters), ("mode", modes), ("other_mode", modes)):
             file.createDimension(name, size)
+        for name in (name for name in PLANE_SIDES if name in found):
+            file.createDimension(name, len(found[name]))
+        if "plane_modes" in found:
+            file.createDimension("plane_side", len(PLANE_SIDES))
         for layer, matrix in start.weights.items():
             sides = (f"out_{layer}", f"in_{layer}")
             for side, size in zip(sides, matrix.shape, strict=True):
@@ -54,10 +72,11 @@ def write_start(path: str | Path, start: Start, found: Mapping[str, np.ndarray],
                 _write(file, f"bias_{layer}", sides[:1], start.biases[layer])
         _write(file, "directions", ("parameter", "mode"), start.directions)
         for name, values in found.items():
-            axes, long_name, symbol = MEANINGS[name]
+            axes, long_name, symbol = (MEANINGS | PLANE)[name]
             variable = _write(file, name, axes, values)
             variable.long_name, variable.units, variable.symbol = long_name, "1", symbol
         file.start_name, file.parameters, file.samples = start.name, np.int64(parameters), np.int64(samples)
+        file.setncatts({f"start_{word}": np.float64(value) for word, value in made.items()})
         file.complete = np.int64(1)
 
 
