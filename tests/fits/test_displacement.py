@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import xarray as xr
 
 from made_diffusion import Landscape, ladder, log_steps, walk_cube
 from sgdphases.fits.displacement import displacement
 from sgdphases.fits.displacement_models import drift_ratio
-from sgdphases.fits.exponents import PROTOCOLS, exponents, protocols_of
+from sgdphases.fits.exponents import PROTOCOLS, exponents, protocols_of, weights_by_length
 from sgdphases.fits.walks import walks_of
 from sgdphases.theory import momentum_displacement
 
@@ -97,6 +98,23 @@ def test_confined_networks_stop_and_drifting_ones_do_not():
     assert float(blown["aic_gain"]) > 3 * float(blown["aic_gain_error"]) > 0
     assert float(blown["exponent"].isel(ROBUST)) > 1.6
     assert float(blown["free_ratio"].isel(step=-1)) > 5
+
+
+def test_the_power_by_length_is_that_of_figure_7():
+    """Oracle O12: Dt + V²t² with r = .00734338 per epoch, fitted as the released code fits runs of 20 to 100 epochs."""
+    step = np.arange(0, 2001, 2)
+    dims = ("replica", "step")
+    cube = xr.Dataset(
+        {"global_displacement": (dims, np.zeros((1, len(step))))},
+        coords={"step": step, "replica": [0], "learning_rate": 0.1, "momentum": 0.9, "batch_size": 1}
+        | {"weight_decay": 0.0, "samples": 40},
+    )
+    walks = walks_of(cube, "test", "global_displacement")
+    epochs = step / 40
+    found = exponents((epochs + 0.00734338 * epochs**2)[None], weights_by_length(walks))[0]
+    chosen = np.searchsorted(epochs, [20, 30, 40, 50])
+    assert found[chosen] == pytest.approx([1.086, 1.122, 1.155, 1.186], abs=6e-4)
+    assert np.isnan(found[epochs < 1]).all()
 
 
 def test_what_cannot_be_had_is_nan_and_said(free):

@@ -142,3 +142,63 @@ def test_networks_that_diverge_and_starts_without_a_norm(cube, found):
     bare = drift_split(cube.drop_vars(["weight_norm", "start_weight_norm"]))
     assert np.isnan(bare["along_start"]).all()
     assert "no norm of the start" in bare.attrs["reason"]
+
+
+def bowl(gradient, curvature=CURVATURE):
+    """A landscape all of whose directions are modes."""
+    return Landscape(curvature, np.ones(len(curvature)), gradient=gradient, modes=len(curvature))
+
+
+def test_the_gradient_at_the_start_foretells_the_drift(found):
+    """Of modes that relax, and of flat ones that go on."""
+    gradient = np.concatenate([np.full(5, 0.1), np.full(40, 0.01)])
+    cube = walk_cube(bowl(gradient), STEPS, replicas=16, learning_rate=[0.02, 0.05], batch_size=[32, 320])
+    made = drift_split(cube)
+    x_0, end = gradient[:5] / CURVATURE[:5], STEPS[-1]
+    flat = 0.01 * cube["learning_rate"].values / 0.1 * (end - 9)  # 1/(1 - β) - 1 steps are lost to gather speed
+    theory = (x_0**2).sum() + 40 * flat**2
+    np.testing.assert_allclose(made["drift_square_theory"].isel(step=-1).values, np.stack([theory] * 2, axis=1), 1e-3)
+    late = made.isel(step=slice(8, None))
+    assert 0.4 < rms((late["drift_square_ratio"] - 1) / late["drift_square_ratio_error"]) < 1.7
+    assert float(made["drift_square_ratio"].isel(step=-1, batch_size=1, learning_rate=1)) == pytest.approx(1, abs=0.05)
+    assert float(made["gradient_share"]) == pytest.approx(1)
+    # Where the drift is along directions that are no modes nothing is foretold, and the share says so.
+    assert float(found["gradient_share"]) == 0
+    assert not found["drift_square_theory"].any()
+    assert np.isnan(found["drift_square_ratio"]).all()
+
+
+def test_half_of_the_gradient_is_known_by_half_of_the_modes():
+    half = Landscape(np.full(20, 0.1), np.ones(20), gradient=np.full(20, 0.05), modes=10)
+    made = drift_split(walk_cube(half, STEPS, replicas=16, batch_size=[320]))
+    assert float(made["gradient_share"]) == pytest.approx(0.5)
+    assert float(made["drift_square_ratio"].isel(step=-1)) == pytest.approx(2, rel=0.05)
+
+
+def test_a_mode_that_curves_down_runs_away_and_one_that_is_no_eigenvector_counts_not():
+    curvature = np.array([1.0, -0.02])
+    cube = walk_cube(bowl(np.array([0.0, 0.01]), curvature), [0, 10, 100, 400], replicas=4, batch_size=[3200])
+    made = drift_split(cube).squeeze()
+    x = v = 0.0
+    for _ in range(400):
+        v = 0.9 * v - (-0.02 * x + 0.01)
+        x += 0.05 * v
+    assert float(made["drift_square_theory"][-1]) == pytest.approx(x**2, rel=1e-9)
+    assert abs(x) > 10
+    steep = cube.assign(curvature=("mode", [1.0, -30.0])).assign_coords(step=cube["step"] * 10)
+    far = drift_split(steep).squeeze()
+    assert np.isfinite(far["drift_square_theory"][0])
+    assert np.isnan(far["drift_square_theory"][-1])
+    mixed = cube.assign(curvature_residual=("mode", [0.0, 0.01]))
+    assert not drift_split(mixed)["drift_square_theory"].any()
+    bare = drift_split(cube.drop_vars("gradient"))
+    assert np.isnan(bare["drift_square_theory"]).all()
+    assert "no drift is predicted" in bare.attrs["reason"]
+
+
+def test_a_polished_start_foretells_no_drift():
+    calm = bowl(np.full(45, 1e-15))
+    made = drift_split(walk_cube(calm, STEPS, replicas=4, weight_decay=[0.0, 0.01]))
+    assert (made["drift_square_theory"] < 1e-20).all()
+    assert np.isnan(made["drift_square_ratio"]).all()
+    assert "the start's own one leaves" in made.attrs["reason"]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from made_diffusion import Landscape, ladder, log_steps, walk_cube
+from sgdphases.fits.displacement import displacement
 from sgdphases.fits.exponents import PROTOCOLS
 from sgdphases.fits.one_step import exact_one_step, one_step, paper_one_step, speed_trace
 from sgdphases.fits.predicted import tail_curvatures
@@ -133,3 +134,15 @@ def test_a_tail_of_curvatures_is_predicted_from_its_trace():
         other = made.assign(curvature_trace=trace * made["curvature_trace"])
         other.attrs = {"samples": 3200, "sampler": "with_replacement", **attrs}
         assert not len(tail_curvatures(walks_of(other, "test"))[0])
+
+
+def test_what_was_measured_stands_beside_the_predictions(found, cube):
+    assert np.allclose(found["measured_displacement"], cube["global_displacement"].mean("replica"))
+    spread = cube["global_displacement"].std("replica", ddof=1) / np.sqrt(8)
+    assert np.allclose(found["measured_displacement_error"], spread)
+    both = found["predicted_exponent"] - found["exponent_difference"]
+    assert np.allclose(both.isel(method=PAPER), found["measured_exponent"], equal_nan=True)
+    own = displacement(cube)
+    np.testing.assert_allclose(found["measured_exponent"], own["exponent"], atol=0.02)
+    ratio = found["measured_exponent_error"] / own["exponent_error"]
+    assert 0.4 < float(ratio.isel(protocol=ROBUST).median()) < 2.5

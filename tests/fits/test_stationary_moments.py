@@ -199,3 +199,15 @@ def test_weighted_lines():
     assert 0.75 < np.std((slope - 0.5) / slope_error) < 1.0
     known = np.where(np.arange(4) < 2, y[:1], np.nan)
     assert np.isnan(weighted_lines(x, known, np.broadcast_to(error, known.shape))[0][0]).all()
+
+
+def test_two_theories_variances_stand_beside_the_measured_ones(found, cube):
+    assert np.array_equal(found["curvature"], cube["curvature"])
+    for kind in ("position", "velocity"):
+        for name, theory in (("exact", "exact"), ("paper", "paper_proportional")):
+            ratio = found[f"{kind}_variance"] / found[f"{kind}_variance_{name}"]
+            told = found[f"{kind}_ratio"].isel(theory=THEORIES.index(theory))
+            np.testing.assert_allclose(ratio, told.transpose(*ratio.dims), rtol=1e-12)
+    # Of noise in proportion to the Hessian all positions spread alike.
+    straight = found["position_variance_paper"]
+    assert float((straight.std("mode") / straight.mean("mode")).max()) < 1e-10

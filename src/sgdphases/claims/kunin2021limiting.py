@@ -7,22 +7,29 @@ recursion.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import xarray as xr
 
-from sgdphases.claims import kunin2021published
+from sgdphases.claims import (
+    kunin2021batches,
+    kunin2021drift,
+    kunin2021published,
+    kunin2021quadratic,
+    kunin2021regression,
+    kunin2021starts,
+)
 from sgdphases.claims.claim import Claim, Fits, Measurement, Needs, NotReached, Statement, Tolerance, listed, single
+from sgdphases.claims.diffusion_readings import MANY, MODE, MOMENTS, OnWalks, over_modes, velocity_over_curvature
 from sgdphases.claims.kunin2021published import PAPER, unmeasured
+from sgdphases.claims.kunin2021starts import drift_in_errors
 from sgdphases.claims.network import Point, network_at
-from sgdphases.claims.readings import Measure, at, fitted, theoretical
+from sgdphases.claims.readings import fitted, theoretical
 from sgdphases.theory import published_diffusion
 from sgdphases.theory.phase_space import ornstein_uhlenbeck
 
-MOMENTS, STEPS = "stationary_moments", 20000
+STEPS = 20000
 
 COOL: Point = {"learning_rate": 0.0125, "momentum": 0.9}
 """The network on which single modes are judged: cool enough for the loss to be a parabola."""
@@ -30,28 +37,7 @@ COOL: Point = {"learning_rate": 0.0125, "momentum": 0.9}
 WARM: Point = {"learning_rate": 0.05, "momentum": 0.9}
 """The network that the study names for equipartition."""
 
-MODE = 29
-"""The paper's q30."""
-
-MANY = 2e4
-"""Effective samples from which on a mode's equipartition is judged."""
-
 COLD_MOMENTA = (0.0, 0.8, 0.9)
-
-
-@dataclass(frozen=True)
-class OnWalks(Needs):
-    """What an experiment must have so that a claim about the limiting phase can be judged on it.
-
-    Attributes:
-        sampler: Order of the data: noise is independent from step to step with replacement alone.
-    """
-
-    sampler: str = "with_replacement"
-
-    def _kind(self, cube: xr.Dataset, fits: Fits) -> list[str]:
-        have = cube.attrs.get("sampler")
-        return [f"sampler {self.sampler}, has {have}"] if have != self.sampler else super()._kind(cube, fits)
 
 
 on_digits = partial(OnWalks, dataset="digits", widths=(64, 16, 10), least_steps=STEPS, least_replicas=8)
@@ -60,6 +46,9 @@ on_digits = partial(OnWalks, dataset="digits", widths=(64, 16, 10), least_steps=
 def statements() -> list[Statement]:
     """All claims of the paper that the study follows, and what it asks beyond them, by number."""
     found = [*kunin2021published.statements(), *_modes(), *_laws(), *_exponents(), *_beyond()]
+    found += [*kunin2021quadratic.statements(), *kunin2021regression.statements(), *kunin2021starts.statements()]
+    found += kunin2021drift.statements()
+    found += kunin2021batches.statements()
     return sorted(found, key=lambda statement: statement.name)
 
 
@@ -73,7 +62,7 @@ def _modes() -> list[Statement]:
             quantity="largest over the modes (clockwise is negative)",
             expected=math.nan,
             tolerance=Tolerance("below", 0),
-            measure=over_modes("rotation", np.max),
+            measure=over_modes("rotation", np.max, COOL),
         ),
         modes(
             source=f"{PAPER}, Fig. 5",
@@ -103,7 +92,7 @@ def _modes() -> list[Statement]:
                 expected=1.0,
                 tolerance=Tolerance("absolute", 0.15),
                 needs=needs,
-                measure=_velocity_over_curvature,
+                measure=velocity_over_curvature(COOL),
             )
         ),
         listed("diffusion-07", "rotation in phase space per step", rotation),
@@ -159,7 +148,7 @@ def _exponents() -> list[Statement]:
             expected=0.0,
             tolerance=Tolerance("absolute", 2),
             needs=on_digits(point=COOL | {"momentum": momentum}, fits=("drift_split",)),
-            measure=_drift(COOL | {"momentum": momentum}),
+            measure=drift_in_errors(COOL | {"momentum": momentum}),
         )
         for momentum in COLD_MOMENTA
     ]
@@ -183,13 +172,6 @@ def _exponents() -> list[Statement]:
             Tolerance("relative", 0.3),
             kunin2021published.NO_IMAGENET,
             expected=published_diffusion.DRIFT_RATIO,
-        ),
-        unmeasured(
-            "22",
-            "prediction",
-            "squared drift over diffusion, without weight decay over with 0.0005",
-            Tolerance("below", 1),
-            "needs weight decay 0, 0.0001, 0.0005",
         ),
     ]
 
@@ -247,35 +229,6 @@ def _beyond() -> list[Statement]:
     ]
 
 
-def over_modes(name: str, over: Callable[[np.ndarray], float]) -> Measure:
-    """What a fit's values over the modes come to at the cool point; the error is the largest of theirs.
-
-    Args:
-        name: Variable of the fit of stationary moments.
-        over: From the values that there are to a number.
-
-    Returns:
-        The reading.
-    """
-
-    def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
-        found = network_at(fits[MOMENTS], COOL)
-        values, errors = found[name].values, found[f"{name}_error"].values
-        known = np.isfinite(values)
-        if not known.any():
-            raise NotReached(f"the fit {MOMENTS} gives no {name} here")
-        return Measurement(float(over(values[known])), float(np.nanmax(errors[known])), f"{known.sum()} modes")
-
-    return measure
-
-
-def _velocity_over_curvature(cube: xr.Dataset, fits: Fits) -> Measurement:
-    """Ratio of velocity variances of two modes, over that of their curvatures."""
-    velocity = fitted(MOMENTS, "velocity_contrast", point=COOL, mode=MODE)(cube, fits)
-    curvature = float(at(fits[MOMENTS]["curvature_contrast"], {"mode": MODE}))
-    return Measurement(velocity.value / curvature, velocity.error / curvature, f"curvatures {curvature:.3g}")
-
-
 def _unequal(cube: xr.Dataset, fits: Fits) -> Measurement:
     """How far equipartition is off beyond its errors, over the modes with many samples."""
     found = network_at(fits[MOMENTS], WARM)
@@ -287,19 +240,6 @@ def _unequal(cube: xr.Dataset, fits: Fits) -> Measurement:
     worst = int(off.argmax())
     words = f"{chosen.sum()} modes; the worst {value[worst]:.3f} ± {error[worst]:.2g}"
     return Measurement(float(off[worst]), math.nan, words)
-
-
-def _drift(point: Point) -> Measure:
-    """Squared common drift over its standard error at the last record."""
-
-    def measure(cube: xr.Dataset, fits: Fits) -> Measurement:
-        found = network_at(fits["drift_split"], point).isel(step=-1)
-        value, error = (float(found[name]) for name in ("drift_square", "drift_square_error"))
-        if not error > 0:
-            raise NotReached("needs a standard error of the drift, from several replicas")
-        return Measurement(value / error, 1.0, f"{value:.2g} ± {error:.1g}")
-
-    return measure
 
 
 def _toy_frequency() -> tuple[float, float]:

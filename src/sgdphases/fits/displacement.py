@@ -21,6 +21,7 @@ from sgdphases.fits.exponents import (
     mean_exponents,
     protocols_of,
     robust_lattice,
+    weights_by_length,
     whole_epochs,
 )
 from sgdphases.fits.intervals import Estimate, normal_estimate, stacked
@@ -45,17 +46,18 @@ def displacement(cube: xr.Dataset) -> xr.Dataset:
             `sampler` for the exact level.
 
     Returns:
-        With `_error`, `_low`, `_high`, over grid and protocol: `exponent` of the mean over replicas. Without errors:
-        `exponent_scatter` (standard deviation of single runs), `window_start`, `window_end`, `window_records`. Over
-        grid and times, with `_error`: `mean_displacement`, `local_exponent` (lines through records within a factor of
-        1.5), `free_ratio` (E‖Δ‖²(1 - β)/((1 + β)t E‖δ‖²): 1 where free, less where confined, more where drifting). Over
-        the grid: `drift_ratio` (V²/D per epoch), `drift_ratio_per_step`, with interval, and `aic_gain` (Akaike's number
-        of the power law less that of Dt + V²t²; positive where drift is better), by the steps of the robust window;
-        over model `model_residual`, `model_aic` (less the least), `model_validation` (residual where left out), and
-        `best_model`, the number of the one with the least of the latter, -1 for none. `one_step` and `one_step_growth`
-        (relative, over the run), with `_error`; over theory `one_step_ratio`: to the exact level with the measured
-        noise and to the paper's through the reference point. Attribute `reference_point`: its place on each axis of the
-        grid.
+        With `_error`, `_low`, `_high`, over grid and protocol: `exponent` of the mean over replicas. Without
+        errors: `exponent_scatter` (standard deviation of single runs), `window_start`, `window_end`,
+        `window_records`. Over grid and times, with `_error`: `mean_displacement`, `local_exponent` (lines
+        through records within a factor of 1.5), `free_ratio` (E‖Δ‖²(1 - β)/((1 + β)t E‖δ‖²): 1 where free, less
+        where confined, more where drifting), `exponent_by_length` (protocol paper_fig1 in a run that ends at
+        each record, as in Fig. 7). Over the grid: `drift_ratio` (V²/D per epoch), `drift_ratio_per_step`, with
+        interval, and `aic_gain` (Akaike's number of the power law less that of Dt + V²t²; positive where drift
+        is better), by the steps of the robust window; over model `model_residual`, `model_aic` (less the
+        least), `model_validation` (residual where left out), and `best_model`, the number of the one with the
+        least of the latter, -1 for none. `one_step` and `one_step_growth` (relative, over the run), with
+        `_error`; over theory `one_step_ratio`: to the exact level with the measured noise and to the paper's
+        through the reference point. Attribute `reference_point`: its place on each axis of the grid.
 
     Raises:
         ValueError: If a variable is missing.
@@ -101,12 +103,12 @@ def _exponents(walks: Walks, square: Floats, protocols: Protocols) -> dict[str, 
 
 def _courses(walks: Walks, square: Floats, steps: Steps) -> dict[str, tuple]:
     """What has a value at every record."""
-    time = np.where(walks.step > 0, walks.step, np.nan)
+    time, by_length = np.where(walks.step > 0, walks.step, np.nan), weights_by_length(walks)
 
     def curves(sample: Floats, levels: Floats) -> Floats:
         mean, level = mean_over(sample), mean_over(levels)[:, None]
         free = free_diffusion_ratio(mean, time, level, momentum=walks.momentum[:, None])
-        return np.stack([mean, local_exponents(walks.step, mean), free])
+        return np.stack([mean, local_exponents(walks.step, mean), free, exponents(mean, by_length)])
 
     made = over_replicas(curves, (square, steps.replicas), resamples=RESAMPLES)
     found: dict[str, tuple] = {}
@@ -115,6 +117,7 @@ def _courses(walks: Walks, square: Floats, steps: Steps) -> dict[str, tuple]:
             "mean_displacement": ("mean square displacement", r"E\|\Delta\|^2"),
             "local_exponent": ("local power of the displacement", r"d\ln E\|\Delta\|^2/d\ln t"),
             "free_ratio": ("displacement over that of free diffusion", "R_f"),
+            "exponent_by_length": ("power of the displacement in a run that ends here", "c"),
         }.items()
     ):
         each = Estimate(*(np.asarray(part)[place] for part in (made.value, made.error, made.low, made.high)))

@@ -4,9 +4,13 @@ With ⟨Δ_r, Δ_s⟩ of replicas that differ in nothing but their noise, the me
 drift, without bias, and what is left of the mean square displacement is diffusion; two replicas are enough of a large
 network. Errors leave out one replica at a time. Derived; the open question of Kunin et al., arXiv 2107.09133, is
 whether powers above 1 are drift.
+
+Beside it stands the drift that the gradient at the start makes along the eigenvectors stored there, by the exact
+recursion: modes relax to their minimum, flat ones gather speed up to a constant one, and those of negative curvature
+run away.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +18,10 @@ import xarray as xr
 
 from sgdphases.fits.arrays import Floats
 from sgdphases.fits.exponents import PROTOCOL, exponents, protocols_of
+from sgdphases.fits.grid import attributes_of
 from sgdphases.fits.intervals import Estimate, normal_estimate
 from sgdphases.fits.walks import Walks, epochs_of, walks_of
+from sgdphases.theory.momentum_displacement import displacement_from_rest
 
 FIT = "drift_split"
 
@@ -80,7 +86,8 @@ def drift_split(cube: xr.Dataset) -> xr.Dataset:
 
     Args:
         cube: With `displacement_gram` and `global_displacement`; `displacement_along_start` and
-            `start_weight_norm` (or `weight_norm` at the first record) for the share along θ*.
+            `start_weight_norm` (or `weight_norm` at the first record) for the share along θ*; `curvature` and
+            `gradient` for the drift that is predicted, `start_gradient_norm` for how much of it that is.
 
     Returns:
         With `_error` (jackknife over replicas; NaN with fewer than three), over grid and times: `drift_square`,
@@ -89,7 +96,9 @@ def drift_split(cube: xr.Dataset) -> xr.Dataset:
         without bias over that of the drift; only meaningful where the drift is significant). Over grid and protocol:
         `drift_power`, `diffusion_power`, `whole_power` (of drift, diffusion and their sum; NaN where a square is
         negative in the window). Over the grid: `drift_significance` (the drift's square at the end over its error) and
-        `replicas`.
+        `replicas`. Over grid and times `drift_square_theory` (without errors), and with `_error` `drift_square_ratio`
+        (measured over predicted; NaN where the prediction is not above the drift's error). `gradient_share`: of the
+        squared gradient at the start, what lies along the eigenvectors that the prediction knows.
 
     Raises:
         ValueError: If a variable is missing, or there is a single replica.
@@ -97,7 +106,7 @@ def drift_split(cube: xr.Dataset) -> xr.Dataset:
     walks = walks_of(cube, FIT, "displacement_gram", "global_displacement")
     if cube.sizes["replica"] < 2:
         raise ValueError(f"fit {FIT} needs at least two replicas")
-    products, epochs = _products(walks), epochs_of(walks)
+    products, epochs = products_of(walks), epochs_of(walks)
     weight = protocols_of(walks).weight
 
     def everything(without: int | None = None) -> dict[str, Floats]:
@@ -108,7 +117,7 @@ def drift_split(cube: xr.Dataset) -> xr.Dataset:
         return found | {"whole_power": exponents(square, weight)}
 
     alive = np.isfinite(products.own)
-    estimates = _jackknife(everything(), [everything(replica) for replica in range(products.replicas)], alive)
+    estimates = jackknife(everything(), [everything(replica) for replica in range(products.replicas)], alive)
     found: dict[str, tuple] = {}
     for name, words in COURSES.items():
         found |= walks.described(name, estimates[name], words, walks.grid.clock)
@@ -118,8 +127,32 @@ def drift_split(cube: xr.Dataset) -> xr.Dataset:
     end = estimates["drift_square"]
     significance = _over(np.asarray(end.value)[:, -1], np.asarray(end.error)[:, -1])
     found |= walks.plain("drift_significance", significance, ("drift at the end in errors", r"\|E\Delta\|^2/\delta"))
+    found |= _predicted(walks, end)
     found |= walks.plain("replicas", alive[..., -1].sum(axis=0), ("replicas that have not diverged", "R"))
     return walks.finished(found, "drift and diffusion by products of replicas", PROTOCOL, _reasons(walks, found))
+
+
+def _predicted(walks: Walks, measured: Estimate) -> dict[str, tuple]:
+    """The drift from the gradient at the start, beside the measured one, and how much of the gradient it knows."""
+    theory, share = np.full(walks.step.shape, np.nan), np.nan
+    if {"curvature", "gradient"} <= set(walks.cube):
+        own = walks.eigenvectors()
+        gradient, curvature = walks.start("gradient")[own], walks.curvature()[:, own]
+        share = float(_over((gradient**2).sum(), walks.start("start_gradient_norm") ** 2))
+        steps = walks.step.astype(np.int64)[..., None]
+        with np.errstate(over="ignore", invalid="ignore"):  # of modes that run away
+            for point in range(walks.points):
+                words = {"gradient": gradient, **walks.words(point)}
+                theory[point] = displacement_from_rest(steps[point], curvature[point], 0.0, **words).sum(axis=-1)
+        theory[~np.isfinite(theory)] = np.nan
+    told = np.where(theory > measured.error, theory, np.nan)
+    ratio = normal_estimate(np.asarray(measured.value) / told, np.asarray(measured.error) / told)
+    words = ("square of the drift by the gradient at the start", r"\|E\Delta\|^2_\mathrm{theory}")
+    found = walks.plain("drift_square_theory", theory, words, walks.grid.clock)
+    words = ("square of the drift over theory", r"\|E\Delta\|^2/\|E\Delta\|^2_\mathrm{theory}")
+    found |= walks.described("drift_square_ratio", ratio, words, walks.grid.clock)
+    about = attributes_of(("share of the gradient along the eigenvectors", r"|Q^Tg|^2/|g|^2"))
+    return found | {"gradient_share": ((), share, about)}
 
 
 def _reasons(walks: Walks, found: Mapping[str, tuple]) -> list[str]:
@@ -128,12 +161,24 @@ def _reasons(walks: Walks, found: Mapping[str, tuple]) -> list[str]:
         reasons.append("no errors of two replicas")
     if np.isnan(found["along_start"][1][..., -1]).any():
         reasons.append("no displacement_along_start, or no norm of the start")
+    if not {"curvature", "gradient"} <= set(walks.cube):
+        reasons.append("no curvature and gradient: no drift is predicted")
+    if np.ptp(walks.weight_decay):
+        reasons.append("at every weight decay the gradient is taken that the start's own one leaves")
     if np.isnan(found["drift_power_error"][1]).any():
         reasons.append("the drift has no power where its square is not above its error")
     return reasons
 
 
-def _products(walks: Walks) -> Products:
+def products_of(walks: Walks) -> Products:
+    """What replicas' displacements have in common.
+
+    Args:
+        walks: With `displacement_gram` and `global_displacement`, and `displacement_along_start` if there is one.
+
+    Returns:
+        The products.
+    """
     own = _runs(walks, "global_displacement")
     gram = _runs(walks, "displacement_gram")
     # Whichever way the other replicas are counted, a row holds the network itself once.
@@ -156,14 +201,28 @@ def _runs(walks: Walks, name: str) -> Floats:
     return np.moveaxis(walks.values(name).astype(np.float64), 1, 0)
 
 
-def _jackknife(
-    whole: Mapping[str, Floats], parts: list[Mapping[str, Floats]], alive: np.ndarray
+def jackknife(
+    whole: Mapping[str, Floats],
+    parts: list[Mapping[str, Floats]],
+    alive: np.ndarray,
+    courses: Collection[str] = tuple(COURSES),
 ) -> dict[str, Estimate]:
-    """Errors by leaving out one replica at a time, error² = (A - 1)/A Σ (θ_r - ⟨θ⟩)² over those that are alive."""
+    """Errors by leaving out one replica at a time, error² = (A - 1)/A Σ (θ_r - ⟨θ⟩)² over those that are alive.
+
+    Args:
+        whole: Estimates of all replicas, name to (P, ...).
+        parts: The same without each replica in turn.
+        alive: Which networks have not diverged, (R, P, T).
+        courses: Names of those that have a value at every record, (P, T, ...).
+
+    Returns:
+        Name to estimate.
+    """
     found = {}
     for name, value in whole.items():
         left = np.stack([part[name] for part in parts])
-        own = np.broadcast_to(alive if name in COURSES else alive[..., -1:], left.shape)
+        own = alive if name in courses else alive[..., -1:]
+        own = np.broadcast_to(np.expand_dims(own, tuple(range(own.ndim, left.ndim))), left.shape)
         count = own.sum(axis=0)
         mean = _mean(left, own, count)
         square = np.where(own, left - mean, 0.0) ** 2

@@ -87,6 +87,28 @@ def protocols_of(walks: Walks) -> Protocols:
     return Protocols(weight, first, last, records)
 
 
+def weights_by_length(walks: Walks) -> Floats:
+    """Weights of protocol `paper_fig1` in runs that end at each record (Fig. 7), as those of `protocols_of`.
+
+    Args:
+        walks: The walks.
+
+    Returns:
+        (P, T, T), the run's end before the record that is weighted; NaN where a run is too short.
+    """
+    times = walks.step.shape[1]
+    found = np.full((walks.points, times, times), np.nan)
+    for point, step in enumerate(walks.step):
+        for end in range(LEAST_RECORDS, times):
+            part = step[: end + 1]
+            lattice = _figure_1(part, walks.steps_per_epoch[point])
+            inside = (part > 0) & (part >= lattice[0] * (1 - 1e-9)) if len(lattice) else np.zeros(len(part), bool)
+            if len(lattice) >= LEAST_RECORDS and inside.sum() >= LEAST_RECORDS:
+                found[point, end] = 0.0
+                found[point, end, : end + 1] = line_weights(part, part > 0, lattice)
+    return found
+
+
 def _figure_1(step: Floats, epoch: float) -> Floats:
     if not np.isfinite(epoch):
         return np.empty(0)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from sgdphases.fits.arrays import Floats, logarithm
+from sgdphases.fits.arrays import Floats, logarithm, replica_mean
 from sgdphases.fits.bootstrap import jackknife
 from sgdphases.fits.curves import mean_over
 from sgdphases.fits.exponents import (
@@ -22,7 +22,7 @@ from sgdphases.fits.exponents import (
     whole_epochs,
 )
 from sgdphases.fits.grid import attributes_of, numbers
-from sgdphases.fits.intervals import Estimate
+from sgdphases.fits.intervals import Estimate, normal_estimate
 from sgdphases.fits.one_step import one_step
 from sgdphases.fits.predicted import exact, paper, tail
 from sgdphases.fits.walks import Walks, named, walks_of
@@ -42,9 +42,11 @@ def prediction(cube: xr.Dataset) -> xr.Dataset:
             and, with the attribute `parameters`, for the tail.
 
     Returns:
-        Over grid, times and method: `predicted_displacement`. Over grid and method: `predicted_one_step`, and with
-        `_error` (jackknife over replicas) `log_distance` (root mean square of ln(measured/predicted) over the robust
-        window) and `one_step_log_ratio` (ln of measured over predicted). Over grid, protocol and method:
+        Over grid, times and method: `predicted_displacement`; over grid and times, and grid and protocol, with `_error`
+        what was measured: `measured_displacement` (by replicas), `measured_exponent`. Over grid and method:
+        `predicted_one_step`, and with `_error` (jackknife over replicas) `log_distance` (root mean square of
+        ln(measured/predicted) over the robust window) and `one_step_log_ratio` (ln of measured over predicted). Over
+        grid, protocol and method:
         `predicted_exponent`, and with `_error` `exponent_difference` (predicted less measured). Over all points but the
         reference point, with `_error`: `total_log_distance` and `total_one_step_distance` over method,
         `total_exponent_difference` over protocol and method, root mean squares over points; `held_out_points`. Flag
@@ -122,6 +124,11 @@ def _errors(walks: Walks, levels: Floats, protocols: Protocols, predicted: Mappi
         "exponent_difference", cut[2], ("predicted less measured power", r"\Delta c"), "protocol", "method"
     )
     about = "over all held-out points"
+    here = METHODS.index("exact")  # the law is known, so that the error is that of what was measured
+    measured = normal_estimate(predicted["power"][..., here] - cut[2].value[..., here], cut[2].error[..., here])
+    found |= walks.described("measured_exponent", measured, ("measured power", "c"), "protocol")
+    words = ("measured mean square displacement", r"E\|\Delta\|^2")
+    found |= walks.described("measured_displacement", replica_mean(square), words, walks.grid.clock)
     found |= numbers("total_log_distance", cut[3], (f"distance of the logarithms {about}", r"\epsilon"), "method")
     found |= numbers("total_one_step_distance", cut[4], (f"error of one step {about}", r"\epsilon"), "method")
     words = (f"error of the power {about}", r"\Delta c")

@@ -31,4 +31,6 @@ FITS: dict[str, str] = {
     "collapse_exponents": "sgdphases.fits.collapse_exponents:collapse_exponents",
     "noise_structure": "sgdphases.fits.noise_structure:noise_structure",
     "prediction": "sgdphases.fits.prediction:prediction",
+    "layer_drift": "sgdphases.fits.layer_drift:layer_drift",
+    "mean_path": "sgdphases.fits.mean_path:mean_path",
 }

@@ -52,6 +52,12 @@ MODES = {
 }
 """Estimates of single modes: long name and symbol."""
 
+DRAWN = {
+    "exact": ("exact", "exact recursion, measured noise"),
+    "paper": ("paper_proportional", "Langevin equation, noise σ²ρ"),
+}
+"""Theories whose own variances are given beside the ratios: the end of their name, their place, and what they are."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -80,9 +86,11 @@ def stationary_moments(cube: xr.Dataset) -> xr.Dataset:
         `position_velocity_covariance`, `half_step_correlation` (of ((x_k + x_{k-1})/2, v_k), 0 by theory),
         `equipartition`, `rotation`, `rotation_ratio` (to the exact theory), `position_contrast` and
         `velocity_contrast` (variance of the first mode over that of each: isotropy of positions is 1); and over theory
-        `position_ratio`, `velocity_ratio`. Without: `effective_samples`, the flags `identified` (at least 50 of them),
-        `stationary` (both halves agree) and `counted` (both, and an eigenvector with h > 0), `disagreement` (largest
-        difference of the halves in errors); over mode `curvature_contrast` (ρ of the first mode over that of each).
+        `position_ratio`, `velocity_ratio`. Without, of two of the theories: `position_variance_exact`,
+        `velocity_variance_exact`, `position_variance_paper`, `velocity_variance_paper`. Without as well:
+        `effective_samples`, the flags `identified` (at least 50 of them), `stationary` (both halves agree) and
+        `counted` (both, and an eigenvector with h > 0), `disagreement` (largest difference of the halves in errors);
+        over mode `curvature`, and `curvature_contrast` (ρ of the first mode over that of each).
         Over the grid the medians of counted modes, by bootstrap over replicas: `equipartition_median`,
         `rotation_ratio_median`, and over theory `position_ratio_median`, `velocity_ratio_median`; `counted_modes`,
         `effective_temperature`. Over the grid without learning_rate (or temperature), where it has at least 3 of them,
@@ -127,6 +135,7 @@ def _modes(walks: Walks, founds: list[Found]) -> dict[str, tuple]:
         found |= walks.described(f"{kind}_contrast", _contrast(each), words, "mode")
     curvature = walks.start("curvature")
     about = attributes_of(("curvature of the first mode over that of each", r"\rho_1/\rho_m"))
+    found["curvature"] = (("mode",), curvature, attributes_of(("curvature of the training loss", r"\rho")))
     found["curvature_contrast"] = (("mode",), curvature[0] / np.where(curvature > 0, curvature, np.nan), about)
     effective = np.stack([each.moments.effective for each in founds])
     flags = {
@@ -162,6 +171,10 @@ def _ratios(walks: Walks, founds: list[Found]) -> dict[str, tuple]:
             ratios.append(over_constant(wide, theory))
         words = (f"variance of the {kind} over theory", rf"\mathrm{{Var}}\,{symbol}/\mathrm{{theory}}")
         found |= walks.described(f"{kind}_ratio", stacked(ratios), words, "mode", "theory")
+        for end, (theory, about) in DRAWN.items():
+            values = np.stack([getattr(each.theory, kind)[:, THEORIES.index(theory)] for each in founds])
+            words = (about, rf"\mathrm{{Var}}\,{symbol}")
+            found |= walks.plain(f"{kind}_variance_{end}", values, words, "mode")
     return found
 
 
