@@ -175,3 +175,12 @@ def test_times_can_tell_lines_apart() -> None:
     # Errors have the colours of the lines that are drawn, whatever else the fit knows.
     bars = {tuple(part.get_color()[0][:3]) for part in ax.collections}
     assert bars == {tuple(line.get_color()) for line in ax.lines if len(line.get_ydata()) == 7}
+
+
+def test_a_logarithmic_time_leaves_out_the_start(cube: xr.Dataset) -> None:
+    said = {"variables": ["train_loss"], "x": "step", "at": {"temperature": 1.0}, "values": [8]}
+    plain, stretched = (curves(cube, {}, x_scale=scale, **said).axes[0] for scale in ("auto", "log"))
+    assert (plain.get_xscale(), stretched.get_xscale()) == ("linear", "log")
+    (whole,), (later,) = ([line for line in ax.lines if len(line.get_xdata())] for ax in (plain, stretched))
+    assert np.array_equal(later.get_xydata(), whole.get_xydata()[1:])
+    assert whole.get_xdata()[0] == 0

@@ -50,6 +50,12 @@ def test_an_unknown_option_is_told_what_is_allowed() -> None:
         ("catapult_peaks", {"largest": 0}, "largest: "),
         ("rate_exponents", {"others": ["largest"]}, "others.0: "),
         ("sharpness", {"criterion": "sharp"}, "criterion: "),
+        ("orbits", {"modes": [-1]}, "modes.0: "),
+        ("orbits", {"mean_over": 0}, "mean_over: "),
+        ("plane", {"contours": 0}, "contours: "),
+        ("displacements", {"protocol": "mine"}, "protocol: "),
+        ("scaling", {"fit": "f", "y": ["a"], "x": "b", "predicted": {"a": []}}, "predicted"),
+        ("curves", {"variables": ["a"], "x_scale": "linear"}, "x_scale: "),
     ],
 )
 def test_a_wrong_value_is_told_where_and_why(kind: str, said: dict, message: str) -> None:

@@ -172,3 +172,58 @@ def test_decades_are_drawn_as_what_they_are_decades_of() -> None:
     plain = scaling(strips, fits, scale="semilog", **said).axes[0]
     assert (plain.get_xscale(), plain.get_yscale()) == ("log", "linear")
     assert np.allclose(plain.containers[0].lines[0].get_ydata(), expected)
+
+
+def moments_fit() -> xr.Dataset:
+    """Two estimates with two laws each, along a variable that is no axis, for two named groups."""
+    curvature, half = np.array([0.1, 1.0, 0.3]), np.array([1.0, 0.5])
+    words = {"long_name": "square", "symbol": "s"}
+    data = {
+        "square": (("group", "mode"), half[:, None] * curvature**2, words),
+        "square_error": (("group", "mode"), 0.1 * half[:, None] * curvature**2),
+        "root": (("group", "mode"), half[:, None] * np.sqrt(curvature), {"long_name": "root", "symbol": "r"}),
+        "curvature": ("mode", curvature, {"long_name": "curvature", "symbol": "h"}),
+    }
+    for name, power in (("square", 2), ("root", 0.5)):
+        for law, factor in (("exact", 1.1), ("rough", 1.5)):
+            about = {"long_name": f"{law} law", "symbol": name[0]}
+            data[f"{name}_{law}"] = (("group", "mode"), factor * half[:, None] * curvature**power, about)
+    names = ("group", ["first_one", "second_one"])
+    return xr.Dataset(data, coords={"group": ("group", [0, 1]), "group_name": names})
+
+
+def test_each_estimate_may_have_several_laws(cube: xr.Dataset) -> None:
+    laws = {name: [f"{name}_exact", f"{name}_rough"] for name in ("square", "root")}
+    said = {"fit": "made", "y": ["square", "root"], "x": "curvature", "group": "group", "scale": "log"}
+    figure = scaling(cube, {"made": moments_fit()}, predicted=laws, **said)
+    for ax, power in zip(figure.axes, (2, 0.5), strict=True):
+        drawn = [line.get_xydata() for line in ax.lines if len(line.get_xdata()) == 3 and line.get_marker() == ""]
+        expected = [(factor, half) for half in (1.0, 0.5) for factor in (1.1, 1.5)]
+        found = {
+            (factor, half)
+            for factor, half in expected
+            for line in drawn
+            if np.allclose(line[:, 1], factor * half * np.array([0.1, 0.3, 1.0]) ** power)
+        }
+        assert found == set(expected)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "exact law",
+        "rough law",
+        "first one",
+        "second one",
+    ]
+    with pytest.raises(ValueError, match=r"unknown estimate \(y\) of the option predicted 'cube'"):
+        scaling(cube, {"made": moments_fit()}, predicted={"cube": ["square_exact"]}, **said)
+    with pytest.raises(ValueError, match="unknown variable 'square_exakt'"):
+        scaling(cube, {"made": moments_fit()}, predicted={"square": ["square_exakt"]}, **said)
+
+
+def test_points_may_be_joined_and_compared_with_what_they_should_equal(cube: xr.Dataset) -> None:
+    said = {"fit": "made", "y": ["square"], "x": "square_exact", "group": "group"}
+    ax = scaling(cube, {"made": moments_fit()}, equal=True, joined=True, **said).axes[0]
+    (diagonal,) = [line for line in ax.lines if line.get_label() == "equal"]
+    assert np.allclose(diagonal.get_xdata(), diagonal.get_ydata())
+    assert diagonal.get_xdata()[[0, -1]] == pytest.approx([0.005, 1.1])
+    assert all(part.lines[0].get_linestyle() == "-" for part in ax.containers)
+    plain = scaling(cube, {"made": moments_fit()}, **said).axes[0]
+    assert all(part.lines[0].get_linestyle() == "None" for part in plain.containers)

@@ -114,6 +114,8 @@ def _draw_lines(
     frame = array.to_dataframe(name="value").reset_index()[[*words, "value"]].dropna()
     if options.scale == "log":
         frame = frame[frame["value"] > 0]
+    if options.x_scale == "log":
+        frame = frame[frame[options.x] > 0]
     in_time = column == clock_of(array)
     bars = {"err_style": "bars", "marker": "o", "markeredgecolor": "white", "markeredgewidth": 0.4}
     many = {"replica", *options.pool} & set(array.dims)
@@ -128,9 +130,9 @@ def _draw_lines(
             _draw_errors(ax, array, _at_time(error, options), look["color"], options)
     ax.set(yscale=options.scale, ylabel="")
     along = array[options.x]
-    if is_logarithmic(along):
+    if is_logarithmic(along) or options.x_scale == "log":
         ax.set_xscale("log")
-        value_ticks(ax.xaxis, np.unique(along.values), decades=2)
+        value_ticks(ax.xaxis, np.unique(along.values[along.values > 0]), decades=2)
 
 
 def _chosen_series(array: xr.DataArray, options: Curves) -> xr.DataArray:
@@ -168,7 +170,7 @@ def _draw_errors(ax: Axes, array: xr.DataArray, error: xr.DataArray, colour: obj
     for part, shade in zip(parts, colours, strict=True):
         line, spread = array.isel(part), error.isel(part).values
         along = line[options.x].broadcast_like(line).values
-        known = np.isfinite(along) & np.isfinite(spread)
+        known = np.isfinite(along) & np.isfinite(spread) & ((along > 0) | (options.x_scale != "log"))
         places, heights, spread = along[known], line.values[known], spread[known]
         if in_time:
             ax.fill_between(places, heights - spread, heights + spread, color=shade, alpha=0.2, lw=0)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from sgdphases.choices import one_of
+from sgdphases.figures.diffusion_options import Displacements, Orbits, Plane
 from sgdphases.figures.option_parts import Chosen, Limits, OfFit, Options, Placed
 from sgdphases.figures.richness_options import CatapultPeaks, ClockCurves, RateExponents, RatePortrait, Sharpness
 
@@ -121,6 +122,7 @@ class Curves(Options):
         fitted: Variable to the fit with its straight line in `epoch_time`, drawn in the fit's window.
         published: Variable to the variable of the fit `published` that is marked beside it.
         scale: Of the vertical axes.
+        x_scale: Of the horizontal ones: "auto" as the coordinate says; "log" leaves out what lies at 0.
     """
 
     variables: Annotated[list[str | Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
@@ -136,6 +138,7 @@ class Curves(Options):
     fitted: dict[str, str] = {}
     published: dict[str, str] = {}
     scale: Literal["log", "linear"] = "log"
+    x_scale: Literal["auto", "log"] = "auto"
 
 
 class PhasePlane(Options):
@@ -250,7 +253,9 @@ class Scaling(OfFit):
             axes then show what growth is a power of, 1/(1 - momentum) and 1/batch_size, and points that differ in
             nothing else are joined.
         group: Variable or coordinate that tells points apart.
-        predicted: Variable with the law's values.
+        predicted: Variable with the law's values; or estimate to the variables with values of several laws.
+        equal: Draw where the estimate equals x.
+        joined: Join the points of a group by a thin line; with `exponents` they always are.
         powers: Estimate to powers of x, drawn dashed through the middle of all points; if they are as many as the
             groups, each through its group's.
         powers_range: Least and largest x of the points that powers are drawn through.
@@ -262,7 +267,9 @@ class Scaling(OfFit):
     x: str | Annotated[list[str], Field(min_length=1)]
     exponents: str | None = None
     group: str | None = None
-    predicted: str | None = None
+    predicted: str | dict[str, Annotated[list[str], Field(min_length=1)]] | None = None
+    equal: bool = False
+    joined: bool = False
     powers: dict[str, list[float]] = {}
     powers_range: Limits | None = None
     scale: Literal["log", "semilog", "linear"] = "linear"
@@ -319,6 +326,9 @@ OPTIONS: dict[str, type[BaseModel]] = {
     "catapult_peaks": CatapultPeaks,
     "rate_exponents": RateExponents,
     "sharpness": Sharpness,
+    "displacements": Displacements,
+    "orbits": Orbits,
+    "plane": Plane,
 }
 
 

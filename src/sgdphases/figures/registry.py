@@ -22,4 +22,7 @@ FIGURES: dict[str, str] = {
     "catapult_peaks": "sgdphases.figures.catapult_peaks:catapult_peaks",
     "rate_exponents": "sgdphases.figures.rate_exponents:rate_exponents",
     "sharpness": "sgdphases.figures.sharpness:sharpness",
+    "displacements": "sgdphases.figures.displacements:displacements",
+    "orbits": "sgdphases.figures.orbits:orbits",
+    "plane": "sgdphases.figures.planes:plane",
 }

@@ -63,9 +63,9 @@ def scaling(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Scaling) 
             # A point that nothing joins says nothing of the exponent.
             groups = [group for group in groups if group[1].sizes["row"] > 1] or groups
         for place, (said, part) in enumerate(groups):
-            _draw_group(ax, part, place, said, joined=options.exponents is not None)
-        if options.predicted is not None:
-            ax.plot([], [], color=INK, lw=1, ls=LINES[1], label=label(fit[options.predicted]))
+            _draw_group(ax, part, place, said, joined=options.joined or options.exponents is not None)
+        for row, law in enumerate(_laws(fit, word, options)):
+            ax.plot([], [], color=INK, lw=1, ls=LINES[1 + row % 3], label=_law_label(fit[law], options))
         scales = {"semilog": ("log", "linear")}.get(options.scale, (options.scale, options.scale))
         ax.set(xlabel=label(along), xscale=scales[0], yscale=scales[1])
         # Panels of one estimate say once what it is.
@@ -74,6 +74,8 @@ def scaling(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: Scaling) 
         ax.margins(0.08)
         if scales[0] == "log":
             value_ticks(ax.xaxis, np.unique(np.concatenate([part["x"].values for _, part in groups])), decades=2)
+        if options.equal:
+            _draw_equal(ax, [part for _, part in groups])
         _draw_powers(ax, [part for _, part in groups], options.powers.get(word, []), options.powers_range)
         if options.exponents is not None:
             drawn = xr.concat([part for _, part in groups], dim="row", combine_attrs="override")
@@ -103,9 +105,35 @@ def _draw_group(ax: Axes, part: xr.Dataset, place: int, said: str, *, joined: bo
         look |= {"ls": "-", "lw": 0.6}
     bars = [part["y"] - part["low"], part["high"] - part["y"]] if "low" in part else part["error"]
     ax.errorbar(part["x"], part["y"], yerr=bars, **look)
-    if "predicted" in part:
-        mark = "_" if part.sizes["row"] == 1 else ""
-        ax.plot(part["x"], part["predicted"], color=colour, lw=1, ls=LINES[1], marker=mark, ms=14, zorder=1)
+    mark = "_" if part.sizes["row"] == 1 else ""
+    for row, law in enumerate(name for name in part.data_vars if str(name).startswith("predicted")):
+        ax.plot(part["x"], part[law], color=colour, lw=1, ls=LINES[1 + row % 3], marker=mark, ms=14, zorder=1)
+
+
+def _laws(fit: xr.Dataset, word: str, options: Scaling) -> list[str]:
+    """Variables with what laws say of an estimate."""
+    said = options.predicted
+    if isinstance(said, dict):
+        for name in said:
+            one_of(name, options.y, "estimate (y) of the option predicted")
+        found = said.get(word, [])
+    else:
+        found = [] if said is None else [said]
+    return [one_of(law, map(str, fit.data_vars), "variable") for law in found]
+
+
+def _law_label(law: xr.DataArray, options: Scaling) -> str:
+    """What a legend says of a law; one of several is named alike in all panels."""
+    return str(law.attrs.get("long_name", law.name)) if isinstance(options.predicted, dict) else label(law)
+
+
+def _draw_equal(ax: Axes, parts: list[xr.Dataset]) -> None:
+    """Draw the diagonal over all points."""
+    both = np.concatenate([part[name].values for part in parts for name in ("x", "y")])
+    both = both[np.isfinite(both) & ((both > 0) | (ax.get_xscale() != "log"))]
+    if both.size:
+        ends = [both.min(), both.max()]
+        ax.plot(ends, ends, color=INK, lw=1, ls=LINES[2], label="equal", zorder=1)
 
 
 def _draw_exponent(ax: Axes, fit: xr.Dataset, name: str, drawn: xr.Dataset, options: Scaling) -> None:
@@ -242,8 +270,8 @@ def _groups(fit: xr.Dataset, word: str, along: xr.DataArray, options: Scaling) -
     if _in_decades(word, options):
         known = parts["error"].fillna(0.0)
         parts |= {"low": 10.0 ** (fit[word] - known), "high": 10.0 ** (fit[word] + known)}
-    if options.predicted is not None:
-        parts["predicted"] = fit[one_of(options.predicted, map(str, fit.data_vars), "variable")]
+    for row, law in enumerate(_laws(fit, word, options)):
+        parts[f"predicted_{row}"] = fit[law]
     if options.group is not None:
         parts["group"] = fit[one_of(options.group, map(str, fit.variables), "variable or coordinate")]
     elif options.exponents is not None:
@@ -254,8 +282,16 @@ def _groups(fit: xr.Dataset, word: str, along: xr.DataArray, options: Scaling) -
     groups = np.unique(table["group"].values) if "group" in table else [None]
     for group in groups:
         part = table if group is None else table.isel(row=table["group"].values == group)
-        said = "" if options.group is None else value_label(fit[options.group], group)
+        said = "" if options.group is None else _group_label(fit, options.group, group)
         yield said, part.assign_attrs(groups=len(groups))
+
+
+def _group_label(fit: xr.Dataset, word: str, value: Any) -> str:
+    """A group's name where groups have names, else its symbol and value."""
+    names = fit.coords.get(f"{word}_name")
+    if names is None or names.dims != fit[word].dims:
+        return value_label(fit[word], value)
+    return str(names.values[fit[word].values == value][0]).replace("_", " ")
 
 
 def _likeness(fit: xr.Dataset, along: xr.DataArray, options: Scaling) -> xr.DataArray:
