@@ -67,7 +67,7 @@ def test_every_card_of_the_project_is_valid(path):
         ("ensemble.grid.temperature", [1], "set exactly two of learning_rate, batch_size, temperature"),
         ("ensemble.fixed.loss", "hinge", "loss must be one of half_squared_error"),
         ("ensemble.fixed.init_scale", 1, "init_scale stands in fixed and in the grid"),
-        ("ensemble.sampler", "fixed", "ensemble.sampler: input should be 'fixed_order', 'reshuffle'"),
+        ("ensemble.sampler", "fixed", "ensemble.sampler: input should be 'fixed_order', 'fixed_shuffle', 'reshuffle'"),
         ("ensemble.running", ["test_los"], "unknown running observable 'test_los' (did you mean 'test_loss'?)"),
         ("ensemble.flow_time", 10, "give one of steps and flow_time"),
         ("ensemble.records", {"at": [1.5]}, "records: at and every count whole steps"),

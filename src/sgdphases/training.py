@@ -121,7 +121,7 @@ class Ensemble(Strict):
     dataset: dict[str, Any]
     network: Network
     update: Literal["sgd", "adam", "contrastive_divergence", "iteration", "quadratic"] = "sgd"
-    sampler: Literal["fixed_order", "reshuffle", "with_replacement", "one_pass"] = "fixed_order"
+    sampler: Literal["fixed_order", "fixed_shuffle", "reshuffle", "with_replacement", "one_pass"] = "fixed_order"
     last_batch: Literal["drop", "keep"] = "drop"
     dtype: Literal["float32", "float64"] = "float64"
     double_below: Annotated[float, Field(gt=0)] | None = None

@@ -95,8 +95,8 @@ def test_each_order_has_its_own_law():
     whole = (SAMPLES - 32) / (SAMPLES - 1)
     assert step_share("with_replacement", **words) == pytest.approx(1)
     assert step_share("reshuffle", **words) == pytest.approx(1 - 2 * 9 / 45, abs=0.08)
-    assert step_share("fixed_order", **words) < step_share("reshuffle", **words)
-    for sampler in ("reshuffle", "fixed_order"):
+    assert step_share("fixed_shuffle", **words) < step_share("reshuffle", **words)
+    for sampler in ("reshuffle", "fixed_shuffle"):
         # Without momentum velocities are single noises, which know of no others.
         assert step_share(sampler, **(words | {"momentum": 0.0})) == pytest.approx(whole, rel=1e-9)
         # Stiff modes forget within an epoch what came before.
@@ -122,7 +122,7 @@ def test_in_reshuffled_order_epochs_cancel():
     ("sampler", "said", "failing"),
     [
         ("with_replacement", "reshuffle", {"2", "6"}),
-        ("reshuffle", "fixed_order", {"3"}),
+        ("reshuffle", "fixed_shuffle", {"3"}),
         ("reshuffle", "with_replacement", {"1"}),
     ],
 )

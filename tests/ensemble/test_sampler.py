@@ -12,7 +12,7 @@ def test_every_epoch_shows_samples_once(samples, batch_size, seed, epoch):
         with pytest.raises(ValueError, match="do not fill"):
             Sampler("reshuffle", samples, batch_size, 1)
         return
-    for word in ("fixed_order", "reshuffle"):
+    for word in ("fixed_order", "fixed_shuffle", "reshuffle"):
         order = Sampler(word, samples, batch_size, 1).order(seed, epoch)
         assert order.shape == (samples // batch_size, batch_size)
         assert len(set(order.flat)) == order.size
@@ -32,11 +32,18 @@ def test_orders():
     assert len(np.unique(Sampler("with_replacement", 1000, 10, 1).order(1, 0))) < 700
 
 
+def test_a_shuffle_can_stay():
+    kept = Sampler("fixed_shuffle", 1000, 10, 1)
+    np.testing.assert_array_equal(kept.order(5, 0), kept.order(5, 7))
+    assert not np.array_equal(kept.order(5, 0), kept.order(6, 0))
+    assert not np.array_equal(kept.order(5, 0), Sampler("fixed_order", 1000, 10, 1).order(5, 0))
+
+
 @given(samples=st.integers(1, 60), batch_size=st.integers(1, 9), epoch=st.integers(0, 3))
 def test_a_kept_last_batch_shows_every_sample(samples, batch_size, epoch):
     if samples < batch_size:
         return
-    for word in ("fixed_order", "reshuffle"):
+    for word in ("fixed_order", "fixed_shuffle", "reshuffle"):
         sampler = Sampler(word, samples, batch_size, 1, keep_last=True)
         order = sampler.order(3, epoch)
         assert sampler.batches == -(-samples // batch_size) == len(order)

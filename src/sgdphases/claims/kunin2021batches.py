@@ -31,7 +31,7 @@ EXCESS = 1.14
 
 PROTOCOL = "common"
 
-ORDERS = ("with_replacement", "reshuffle", "fixed_order")
+ORDERS = ("with_replacement", "reshuffle", "fixed_shuffle")
 
 POINT: Point = {"batch_size": SMALL}
 
@@ -135,7 +135,7 @@ def _orders() -> Statement:
                 measure=_step(sampler),
             )
         )
-        if sampler == "fixed_order":  # that of the data, which replicas share with all that comes of it
+        if sampler == "fixed_shuffle":  # replicas part by their orders, which is no diffusion
             continue
         apart += [
             part(
@@ -175,7 +175,7 @@ def step_share(
     h = np.asarray(curvature, dtype=np.float64)
     laws: dict[str, Callable[..., np.ndarray]] = {
         "reshuffle": reshuffled_noise.reshuffled_covariance,
-        "fixed_order": reshuffled_noise.fixed_order_covariance,
+        "fixed_shuffle": reshuffled_noise.fixed_order_covariance,
     }
     words = {"learning_rate": learning_rate, "momentum": momentum}
     law = langevin_displacement.one_step_displacement(1.0, **words)

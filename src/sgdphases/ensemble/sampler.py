@@ -13,8 +13,9 @@ class Sampler:
     """The order of the data of one stream, epoch by epoch.
 
     Args:
-        word: fixed_order (every epoch alike), reshuffle (a new permutation each epoch), with_replacement (independent
-            draws) or one_pass (in the order of the data, each sample once).
+        word: fixed_order (in the order of the data, every epoch alike), fixed_shuffle (a permutation, every epoch
+            alike), reshuffle (a new permutation each epoch), with_replacement (independent draws) or one_pass (in the
+            order of the data, each sample once).
         samples: Samples of the data set.
         batch_size: Samples per batch.
         steps: Steps that will be asked for.
@@ -43,7 +44,7 @@ class Sampler:
     @property
     def seeded(self) -> bool:
         """Whether the order depends on the seed."""
-        return self.word in ("reshuffle", "with_replacement")
+        return self.word in ("fixed_shuffle", "reshuffle", "with_replacement")
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """Sample numbers of one epoch.
@@ -56,8 +57,9 @@ class Sampler:
             Array (batches, batch_size) of int64; a smaller last batch is filled up with the epoch's first samples.
         """
         used = self.batches * self.batch_size
-        if self.word == "reshuffle":
-            numbers = generator(seed, ORDER, epoch).permutation(self.samples)
+        if self.word in ("fixed_shuffle", "reshuffle"):
+            drawn = epoch if self.word == "reshuffle" else 0
+            numbers = generator(seed, ORDER, drawn).permutation(self.samples)
         elif self.word == "with_replacement":
             numbers = generator(seed, ORDER, epoch).integers(self.samples, size=used)
         else:

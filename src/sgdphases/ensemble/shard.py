@@ -15,7 +15,7 @@ from sgdphases.ensemble.pieces import check_ghosts
 from sgdphases.ensemble.starting import DISPLACEMENT_WORDS, StartSettings, check_words
 
 LOSSES = ("half_squared_error", "squared_error", "mean_squared_error", "cross_entropy")
-SAMPLERS = ("fixed_order", "reshuffle", "with_replacement", "one_pass")
+SAMPLERS = ("fixed_order", "fixed_shuffle", "reshuffle", "with_replacement", "one_pass")
 UPDATES = ("sgd", "adam", "contrastive_divergence", "iteration", "quadratic")
 GRADIENT_UPDATES = ("sgd", "adam")  # those that descend a loss
 LAST_BATCHES = ("drop", "keep")

@@ -111,7 +111,7 @@ def stationary_moments(cube: xr.Dataset) -> xr.Dataset:
         reasons.append(f"intercepts need {LEAST_TEMPERATURES} learning rates on an axis of their own")
     if not all(each.gate.any() for each in founds):
         reasons.append("at some points no mode is both identified and stationary")
-    if walks.sampler == "fixed_order":
+    if walks.sampler in ("fixed_order", "fixed_shuffle"):
         reasons.append("no stationary theory of a fixed order")
     about = "stationary moments along eigenvectors of the Hessian"
     return walks.finished(found | lines, about, THEORY, reasons, noise_strength=strength, least=LEAST_EFFECTIVE)

@@ -18,7 +18,7 @@ from sgdphases.fits.intervals import Estimate, normal_estimate
 from sgdphases.quantities import attributes
 from sgdphases.theory import reshuffled_noise
 
-WITHOUT_REPLACEMENT = ("fixed_order", "reshuffle")
+WITHOUT_REPLACEMENT = ("fixed_order", "fixed_shuffle", "reshuffle")
 """Samplers whose batches of an epoch have no sample in common."""
 
 LARGEST_RESIDUAL = 0.01
