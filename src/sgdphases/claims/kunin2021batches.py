@@ -1,20 +1,21 @@
 """Small batches and the order of the data: what the study asks of Fig. 6 of arXiv 2107.09133 beyond it.
 
 The paper's squared step at S = 32 is 14 % above the law 1/S, and its power rises below S = 136. Its batches were
-normalised in eight parts, of four samples each at S = 32, and came in one order in every epoch. Claims 35 to 37 try
-each of them by itself on a small network that, as the paper's, is far from fitting its data. Nothing is compared across
+normalised in eight parts, of four samples each at S = 32, and came in one order in every epoch. Each of them is tried
+by itself on a small network that, as the paper's, is far from fitting its data. Nothing is compared across
 experiments: the common measures are the law itself and noise that was measured at the start.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from sgdphases.claims.claim import Claim, Fits, Measurement, NotReached, Statement, Tolerance, listed
+from sgdphases.claims.claim import Claim, Fits, Measurement, NotReached, Statement, Tolerance, listed, single
 from sgdphases.claims.diffusion_readings import OnWalks
 from sgdphases.claims.kunin2021published import PAPER
 from sgdphases.claims.network import Point, network_at
@@ -48,11 +49,6 @@ class OnBatches(OnWalks):
     norm: str = "none"
     ghosts: int = 1
 
-    def beyond(self, cube: xr.Dataset) -> bool:
-        """Also where the claim is about another normalisation or order: each experiment has its own part of a list."""
-        other = _normalisation(cube) != (self.norm, self.ghosts) or cube.attrs.get("sampler") != self.sampler
-        return other or super().beyond(cube)
-
     def _kind(self, cube: xr.Dataset, fits: Fits) -> list[str]:
         have = _normalisation(cube)
         if have != (self.norm, self.ghosts):
@@ -67,94 +63,83 @@ def _normalisation(cube: xr.Dataset) -> tuple[str, int]:
 
 on_digits = partial(OnBatches, dataset="digits", widths=(64, 4, 10), least_steps=3000, least_replicas=8)
 
-NORMS = {
-    f"normalised in {GHOSTS} parts": {"norm": "batch", "ghosts": GHOSTS},
-    "normalised as a whole": {"norm": "batch"},
-    "not normalised": {},
-}
-
 
 def statements() -> list[Statement]:
-    """The three claims."""
-    return [_excess(), _rise(), _orders()]
+    """Claims 35 to 37 and 42 to 45; each is judged on one card."""
+    ghosts, whole, free = ({"norm": "batch", "ghosts": GHOSTS}, {"norm": "batch"}, {})
+    law = f"squared step at S = {SMALL} over the law 1/S through S = {LARGE}"
+    rise = f"power of the displacement at S = {SMALL} less that at S = {MIDDLE}"
+    found: list[Statement] = [
+        # No excess must not pass for the paper's.
+        single(_excess(f"{law}, batches normalised in {GHOSTS} parts", ghosts, EXCESS, 0.1, name="diffusion-35")),
+        single(_rise(f"{rise}, batches normalised in {GHOSTS} parts", ghosts, "above", name="diffusion-36")),
+    ]
+    for number, norm, words in ((42, whole, "batches normalised as a whole"), (43, free, "networks not normalised")):
+        parts = [_excess(law, norm, 1.0, 0.05), _rise(rise, norm, "below")]
+        found.append(listed(f"diffusion-{number}", words, parts))
+    for number, sampler in zip((37, 44), ORDERS, strict=False):
+        words = f"order of the data at S = {SMALL}: {sampler.replace('_', ' ')}"
+        found.append(listed(f"diffusion-{number}", words, [_steps(sampler), *_apart(sampler)]))
+    # Replicas part by their orders there, which is no diffusion.
+    return [*found, single(_steps(ORDERS[-1], name="diffusion-45"))]
 
 
-def _excess() -> Statement:
-    """Claim 35: what lifts the squared step of small batches above the law."""
-    parts = []
-    for words, norm in NORMS.items():
-        ghosts = "ghosts" in norm
-        needs = on_digits(spans={"batch_size": (SMALL, LARGE)}, fits=("displacement",), **norm)
-        parts.append(
-            Claim(
-                name="",
-                source=f"{PAPER}, Fig. 6" if ghosts else "prediction",
-                quantity=words,
-                expected=EXCESS if ghosts else 1.0,
-                tolerance=Tolerance("relative", 0.1 if ghosts else 0.05),  # no excess must not pass for the paper's
-                needs=needs,
-                measure=_above_law,
-            )
-        )
-    return listed("diffusion-35", f"squared step at S = {SMALL} over the law 1/S through S = {LARGE}", parts)
+def _excess(quantity: str, norm: Mapping[str, Any], expected: float, tolerance: float, *, name: str = "") -> Claim:
+    """What lifts the squared step of small batches above the law."""
+    return Claim(
+        name=name,
+        source=f"{PAPER}, Fig. 6" if expected != 1 else "prediction",
+        quantity=quantity,
+        expected=expected,
+        tolerance=Tolerance("relative", tolerance),
+        needs=on_digits(spans={"batch_size": (SMALL, LARGE)}, fits=("displacement",), **norm),
+        measure=_above_law,
+    )
 
 
-def _rise() -> Statement:
-    """Claim 36: whether the power rises towards small batches."""
-    rise = difference(*(_power(size) for size in (SMALL, MIDDLE)))
-    parts = []
-    for words, norm in NORMS.items():
-        ghosts = "ghosts" in norm
-        needs = on_digits(spans={"batch_size": (SMALL, MIDDLE)}, fits=("displacement",), **norm)
-        parts.append(
-            Claim(
-                name="",
-                source=f"{PAPER}, Fig. 6" if ghosts else "prediction",
-                quantity=words,
-                expected=math.nan,
-                tolerance=Tolerance("above" if ghosts else "below", 0),
-                needs=needs,
-                measure=rise,
-            )
-        )
-    return listed("diffusion-36", f"power of the displacement at S = {SMALL} less that at S = {MIDDLE}", parts)
+def _rise(quantity: str, norm: Mapping[str, Any], side: str, *, name: str = "") -> Claim:
+    """Whether the power rises towards small batches."""
+    return Claim(
+        name=name,
+        source=f"{PAPER}, Fig. 6" if side == "above" else "prediction",
+        quantity=quantity,
+        expected=math.nan,
+        tolerance=Tolerance(side, 0),
+        needs=on_digits(spans={"batch_size": (SMALL, MIDDLE)}, fits=("displacement",), **norm),
+        measure=difference(*(_power(size) for size in (SMALL, MIDDLE))),
+    )
 
 
-def _orders() -> Statement:
-    """Claim 37: what the order of the data does to steps, to how far replicas part, and to the power of that."""
-    steps, apart = [], []
-    for sampler in ORDERS:
-        needs = on_digits(point=POINT, sampler=sampler, fits=("displacement", "drift_split"))
-        part, words = partial(Claim, name="", needs=needs), sampler.replace("_", " ")
-        steps.append(
-            part(
-                source="theory",
-                quantity=f"squared step over theory with the noise measured, {words}",
-                expected=1.0,
-                tolerance=Tolerance("relative", 0.05),
-                measure=_step(sampler),
-            )
-        )
-        if sampler == "fixed_shuffle":  # replicas part by their orders, which is no diffusion
-            continue
-        apart += [
-            part(
-                source="prediction",
-                quantity=f"diffusion over that of flat directions with replacement, {words}",
-                expected=math.nan,
-                tolerance=Tolerance("below", 1.0 if sampler == "with_replacement" else 0.5),
-                measure=_spread,
-            ),
-            part(
-                source="prediction",
-                quantity=f"power of the diffusion, {words}",
-                expected=math.nan,
-                tolerance=Tolerance("below", 1.01),
-                measure=fitted("drift_split", "diffusion_power", point=POINT, protocol_name="robust"),
-            ),
-        ]
-    parts = [*steps, *apart]
-    return listed("diffusion-37", f"order of the data at S = {SMALL}", parts)
+def _steps(sampler: str, *, name: str = "") -> Claim:
+    """What the order of the data does to steps."""
+    words = f", {sampler.replace('_', ' ')}" if name else ""
+    return Claim(
+        name=name,
+        source="theory",
+        quantity=f"squared step over theory with the noise measured{words}",
+        expected=1.0,
+        tolerance=Tolerance("relative", 0.05),
+        needs=on_digits(point=POINT, sampler=sampler, fits=("displacement",)),
+        measure=_step(sampler),
+    )
+
+
+def _apart(sampler: str) -> list[Claim]:
+    """What the order does to how far replicas part, and to the power of that."""
+    needs = on_digits(point=POINT, sampler=sampler, fits=("displacement", "drift_split"))
+    part = partial(Claim, name="", source="prediction", expected=math.nan, needs=needs)
+    return [
+        part(
+            quantity="diffusion over that of flat directions with replacement",
+            tolerance=Tolerance("below", 1.0 if sampler == "with_replacement" else 0.5),
+            measure=_spread,
+        ),
+        part(
+            quantity="power of the diffusion",
+            tolerance=Tolerance("below", 1.01),
+            measure=fitted("drift_split", "diffusion_power", point=POINT, protocol_name="robust"),
+        ),
+    ]
 
 
 def step_share(
