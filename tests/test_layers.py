@@ -20,8 +20,8 @@ PACKAGE = "sgdphases"
 
 # Lowest first; rooms on one line do not see each other.
 FLOORS = (
-    ("files", "choices", "times"),
-    ("quantities", "faults"),
+    ("files", "choices", "times", "devices"),
+    ("quantities", "faults", "leases"),
     ("axes",),
     ("theory", "datasets", "ensemble"),
     ("observables",),
@@ -54,6 +54,8 @@ FRUGAL = {
     "files": (),
     "choices": (),
     "times": ("numpy", "pydantic"),
+    "devices": (),
+    "leases": (),
     "quantities": ("numpy",),
     "theory": ("numpy", "scipy"),
 }
