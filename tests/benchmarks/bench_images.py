@@ -36,7 +36,7 @@ from sgdphases.ensemble.state import initial_state
 from sgdphases.ensemble.trainer import Trainer, without_graphs
 
 CLASSES, SIDE, BATCH, WORKERS = 20, 64, 64, 2
-ROUNDS, STEPS, WARM = 6, 6, 2
+ROUNDS, STEPS, WARM = 5, 18, 2  # as many steps at a time as the trainer does between two looks around
 DATASET = {"name": "tiny_imagenet", "classes": CLASSES, "standardised": True, "targets": "classes"}
 
 
