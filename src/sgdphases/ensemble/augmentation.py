@@ -21,19 +21,6 @@ FRAME = 8
 SHARE, SHAPE, ATTEMPTS = (0.08, 1.0), (3 / 4, 4 / 3), 10
 
 
-def check_augmentation(word: str) -> None:
-    """Refuse a word that is no augmentation.
-
-    Args:
-        word: The word.
-
-    Raises:
-        ValueError: If it is none of `AUGMENTATIONS`.
-    """
-    if word not in AUGMENTATIONS:
-        raise ValueError(f"augmentation {word!r} is unknown; known are {', '.join(AUGMENTATIONS)}")
-
-
 def boxes(word: str, seed: int, step: int, samples: int, side: tuple[int, int]) -> np.ndarray:
     """Draw what is done to the images of one batch.
 

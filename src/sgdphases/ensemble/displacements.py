@@ -44,10 +44,7 @@ class _Displacements:
         self.shard = shard
         self.place = torch.from_numpy(start.flat.astype(shard.dtype).astype(np.float64))
         self.points = _points(shard)
-        self.layers = [
-            torch.from_numpy(start.weights[layer].astype(shard.dtype).astype(np.float64)).flatten()
-            for layer in shard.network.trained_layers
-        ]
+        self.start = start
 
     def function(self, word: str) -> Callable[[State], Array]:
         """What gives a word of a state."""
@@ -85,7 +82,8 @@ class _Displacements:
     def _layerwise(self, state: State, terms: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Array:
         """Sums over the weights of each layer, (networks, layers), from (networks, weights) and (weights,)."""
         sums = []
-        for layer, start in zip(self.shard.network.trained_layers, self.layers, strict=True):
+        for layer in self.shard.network.trained_layers:
+            start = torch.from_numpy(self.start.weights[layer].astype(self.shard.dtype).astype(np.float64)).flatten()
             own = torch.from_numpy(state.arrays[f"weights_{layer}"].astype(np.float64)).flatten(1)
             sums.append(self._sums(terms(own, start)))
         return np.stack(sums, axis=1)

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgdphases.ensemble.augmentation import augmented, boxes, check_augmentation, pixels
+from sgdphases.ensemble.architecture import known_word
+from sgdphases.ensemble.augmentation import AUGMENTATIONS, augmented, boxes, pixels
 from sgdphases.ensemble.losses import as_numbers
 from sgdphases.ensemble.sampler import Sampler
 
@@ -56,7 +57,7 @@ class Feed:
         augmentation: str = "none",
         channels: int | None = None,
     ) -> None:
-        check_augmentation(augmentation)
+        known_word("augmentation", augmentation, AUGMENTATIONS)
         if not len(inputs) == len(targets) == sampler.samples:
             raise ValueError(f"{len(inputs)} inputs, {len(targets)} targets and an order of {sampler.samples} samples")
         self.sampler, self.waited = sampler, 0.0
