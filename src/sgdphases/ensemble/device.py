@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sgdphases.ensemble.architecture import Network
+from sgdphases.ensemble.geometry import side_of
 from sgdphases.ensemble.groups import WINDOW
 from sgdphases.ensemble.iteration import groups_by_matrix
 from sgdphases.ensemble.kinds import kind_of_row
@@ -98,7 +99,7 @@ def _places(network: Network) -> list[int]:
     """Places of an image at which each layer of a modular network has its outputs, or a few more; 1 of vectors."""
     if network.kind != "resnet18":
         return [1] * network.layers
-    side, narrow = math.isqrt(network.widths[0] // network.channels), network.widths[1]
+    side, narrow = side_of(network.kind, network.widths[0], network.channels), network.widths[1]
     if network.stem == "imagenet":
         side //= 2  # of the maximum that follows
     across = (max(side * narrow // max(piece.out, narrow), 1) for piece in network.pieces)

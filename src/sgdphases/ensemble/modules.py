@@ -6,13 +6,13 @@ networks is one in groups, and what is normalised channel by channel never meets
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from math import isqrt
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from sgdphases.ensemble.architecture import Network
+from sgdphases.ensemble.geometry import side_of
 from sgdphases.ensemble.pieces import BLOCKS, GROUPS, STAGES
 
 EPSILON = 1e-5
@@ -87,7 +87,7 @@ def images(network: Network, vectors: Tensor) -> Tensor:
     Returns:
         (samples, channels, height, width).
     """
-    return vectors.unflatten(1, (network.channels, isqrt(network.widths[0] // network.channels), -1))
+    return vectors.unflatten(1, (network.channels, side_of(network.kind, network.widths[0], network.channels), -1))
 
 
 class _Pass:
