@@ -6,7 +6,7 @@ family's name and the number of the draw, so that fewer draws are the first ones
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -17,11 +17,10 @@ from sgdphases.fits.intervals import Estimate
 NORMAL = 1.96
 """Errors to either side of an estimate in 95 % of draws, where no interval is given."""
 
-ONE_ERROR, INTERVAL = 2 * stats.norm.cdf(1) - 1, 0.95
-"""What `value ± error` and the interval should hold: 68.3 and 95 % of draws."""
+INTERVAL = 0.95
+"""What an interval should hold."""
 
 Band = tuple[float, float]
-EXACT: Band = (ONE_ERROR, ONE_ERROR)
 EXACT_INTERVAL: Band = (INTERVAL, INTERVAL)
 
 
@@ -55,20 +54,28 @@ class Row:
     Attributes:
         estimator: What is called, by its name in sgdphases.fits.
         drawn: What is drawn.
-        one_error: Share of draws that `value ± error` is declared to hold, from and to.
+        freedom: Degrees of freedom of the error, where few replicas or points make it; else infinite.
+        one_error: Share of draws that `value ± error` is declared to hold, from and to; None: what it must.
         interval: The same of the interval.
         finding: Two sentences about an estimator that does not hold what it should; empty if it does.
-        missing: Largest share of draws that may have no error.
-        freedom: Degrees of freedom of the error, where few replicas make it; 0 if that is no matter.
     """
 
     estimator: str
     drawn: str
-    one_error: Band = EXACT
+    freedom: float = np.inf
+    one_error: Band | None = None
     interval: Band = EXACT_INTERVAL
     finding: str = ""
-    missing: float = 0.0
-    freedom: int = 0
+
+    @property
+    def must(self) -> float:
+        """Share of draws that one right error holds: 68.3 %, and less if it is itself uncertain."""
+        return float(2 * stats.t.cdf(1, self.freedom) - 1)
+
+    @property
+    def declared(self) -> tuple[Band, Band]:
+        """Shares that one error and the interval are declared to hold."""
+        return self.one_error or (self.must, self.must), self.interval
 
 
 @dataclass(frozen=True)
@@ -125,18 +132,6 @@ def coverage(found: Draws) -> Coverage:
     )
 
 
-def held_by_student(found: Draws, freedom: int) -> float:
-    """Share of draws that `value ± error` times the 95 % quantile of Student's t holds."""
-    known = np.isfinite(found.value) & np.isfinite(found.error)
-    reach = stats.t.ppf(0.5 + INTERVAL / 2, freedom) * found.error
-    return float((np.abs(found.value - found.truth) <= reach)[known].mean())
-
-
-def with_freedom(freedom: Mapping[str, int], rows: Mapping[str, Row]) -> dict[str, Row]:
-    """Rows, some of them with the degrees of freedom of their errors."""
-    return {name: replace(row, freedom=freedom.get(name, row.freedom)) for name, row in rows.items()}
-
-
 def improbable(hits: int, draws: int, band: Band) -> float:
     """Probability of so few or so many hits, whatever the chance of a hit is within a band (the smaller of the two)."""
     too_many = stats.binom.sf(hits - 1, draws, band[1])
@@ -185,12 +180,6 @@ def joined(parts: list[Mapping[str, Draws]], draws: int) -> dict[str, Draws]:
         size = len(parts)
         found[name] = Draws(*(np.concatenate(each[k * size : (k + 1) * size]) for k in range(5))).first(draws)
     return found
-
-
-def student(count: int) -> tuple[Band, Band]:
-    """Shares that a normal interval holds whose error was taken from the scatter of `count` values."""
-    shares = [float(2 * stats.t.cdf(reach, count - 1) - 1) for reach in (1.0, NORMAL)]
-    return (shares[0], shares[0]), (shares[1], shares[1])
 
 
 def near(one_error: float, interval: float, reach: float = 0.02) -> tuple[Band, Band]:

@@ -12,7 +12,17 @@ import xarray as xr
 from made_chaos import fitted
 from sgdphases.claims import atanasov2024richness
 from sgdphases.claims.claim import Row, graded
-from sgdphases.fits import bootstrap, catapults, curves, interval_lines, richness_exponents
+from sgdphases.fits import (
+    agreement,
+    bootstrap,
+    catapults,
+    first_drop,
+    interval_lines,
+    learning_rate_edges,
+    richness_exponents,
+    sharpness,
+    silent_alignment,
+)
 
 BASELINE = 0.09
 MIXTURE = {"dataset": "gaussian_mixture"}
@@ -35,9 +45,18 @@ def verdicts(rows: Mapping[str, Row], verdict: str) -> set[str]:
 def few_resamples() -> Iterator[None]:
     """Bootstraps of five resamples: verdicts rest on values. No broken power laws."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (catapults, curves, interval_lines, richness_exponents):
-            if hasattr(module, "bootstrap"):
-                patch.setattr(module, "bootstrap", lambda *data, resamples=5: bootstrap.bootstrap(*data, resamples=5))
+        for module in (
+            agreement,
+            catapults,
+            first_drop,
+            interval_lines,
+            learning_rate_edges,
+            sharpness,
+            silent_alignment,
+        ):
+            patch.setattr(
+                module, "bootstrap", lambda *data, **more: bootstrap.bootstrap(*data, **more | {"resamples": 5})
+            )
         patch.setattr(richness_exponents, "_broken", lambda strips, edges: {})
         yield
 

@@ -1,7 +1,7 @@
 """How often intervals of each estimator hold a known truth: `python coverage_of_fits.py [draws]`, about 90 s for 500.
 
-Prints docs/coverage.md. Data are synthetic (`tests/made_coverage*.py`); an estimate holds the truth at 68 % where
-value ± error does, at 95 % where its interval does (or ± 1.96 errors where it has none).
+Prints docs/coverage.md. Data are synthetic (`tests/made_coverage*.py`); an estimate holds the truth at 95 % where its
+interval does (or ± 1.96 errors where it has none), at one error where value ± error does.
 """
 
 import importlib
@@ -21,17 +21,21 @@ ALARM = 0.00135
 INTRODUCTION = """# Coverage of the fits
 
 Share of draws of synthetic data in which an estimator's intervals hold the known truth, {draws} draws for each line,
-printed by `python tests/benchmarks/coverage_of_fits.py {draws}`. **68 %** is `value ± error`; **95 %** is the interval
-that the fit gives, or `value ± 1.96 error` where it gives none; **by t** is what `value ± t error` would hold, in
-percent, with the 95 % quantile of Student's t for the replicas that make the error. Errors in the table are binomial.
-Bias is the mean deviation from the truth over the mean error; scatter the root mean square deviation over that of the
-errors (1 if errors are right). Shares of 68.3 and 95 % are right; **bold** ones are off by more than three standard
+printed by `python tests/benchmarks/coverage_of_fits.py {draws}`. An error is one standard error; `fits/intervals.py`
+makes the interval of it, by Student's t for the replicas, groups or points that make the error, whose degrees of
+freedom stand under **freedom** (none: the error is as good as known).
+
+**95 %** is the interval that the fit gives, or `value ± 1.96 error` where it gives none; 95 % is right. **1 error** is
+`value ± error`, and **must** is what one right error holds: 68.3 %, and less of few degrees of freedom. Errors in the
+table are binomial. Bias is the mean deviation from the truth over the mean error; scatter the root mean square
+deviation over that of the errors (1 if errors are right). **Bold** shares are off by more than three standard
 deviations of chance. Lines with a number have a note below.
 
 """
 
-COLUMNS = ("family", "estimator", "what is drawn", "draws", "68 %", "95 %", "by t", "bias", "scatter", "note")
-HEADER = f"| {' | '.join(COLUMNS)} |\n|{'---|' * 3}{'--:|' * 7}\n"
+WORDS = ("family", "estimator", "what is drawn")
+NUMBERS = ("draws", "freedom", "95 %", "1 error", "must", "bias", "scatter", "note")
+HEADER = f"| {' | '.join(WORDS + NUMBERS)} |\n|{'---|' * len(WORDS)}{'--:|' * len(NUMBERS)}\n"
 
 
 def main() -> None:
@@ -64,14 +68,14 @@ def main() -> None:
 def line(made, family: str, row, found, number: int | str) -> str:
     """One line of the table."""
     counted = made.coverage(found)
-    student = f"{100 * made.held_by_student(found, row.freedom):.1f}" if row.freedom else ""
     count = f"{counted.draws}" + (f" ({counted.missing} without an error)" if counted.missing else "")
-    shares = [
-        share(made, hits, counted.draws, nominal)
-        for hits, nominal in ((counted.one_error, made.ONE_ERROR), (counted.interval, made.INTERVAL))
-    ]
+    inside = share(made, counted.interval, counted.draws, made.INTERVAL)
+    one = share(made, counted.one_error, counted.draws, row.must)
+    freedom = f"{row.freedom:.0f}" if np.isfinite(row.freedom) else ""
+    must = f"{100 * row.must:.1f}"
     bias = f"{counted.bias:+.2f} ± {counted.bias_error:.2f}"
-    cells = (family, f"`{row.estimator}`", row.drawn, count, *shares, student, bias, f"{counted.scatter:.2f}", number)
+    scatter = f"{counted.scatter:.2f}"
+    cells = (family, f"`{row.estimator}`", row.drawn, count, freedom, inside, one, must, bias, scatter, number)
     return "| " + " | ".join(map(str, cells)) + " |"
 
 

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made_cubes import chaos_cube
-from sgdphases.fits.arrays import replica_mean
-from sgdphases.fits.curves import interpolated, mean_over, moving_mean, over_replicas, rise, rises
+from sgdphases.fits.curves import interpolated, moving_mean, rise, rises
 from sgdphases.fits.grid import alike, clock_of, grid_of
 
 numbers = st.floats(-5, 5).map(lambda value: round(value, 6))
@@ -49,16 +48,6 @@ def test_a_moving_mean_keeps_straight_lines(half, slope, height):
     smooth = moving_mean(time, slope * time[None] + height, 2.0 * half)
     np.testing.assert_allclose(smooth[0, 0, half:-half], slope * time[0, half:-half] + height, atol=1e-9)
     assert np.isnan(smooth[0, 0, :half]).all()
-
-
-@pytest.mark.parametrize("count", [2, 3, 10])
-def test_widened_errors_of_a_mean_are_its_standard_errors(count):
-    """Also of two or three replicas, where a plain bootstrap gives 0.71 and 0.82 of them."""
-    values = np.random.default_rng(count).standard_normal((count, 200))
-    found, expected = over_replicas(mean_over, values, resamples=2000), replica_mean(values)
-    np.testing.assert_allclose(found.value, expected.value)
-    np.testing.assert_allclose(found.error, expected.error, rtol=0.1)
-    assert ((found.low <= found.value) & (found.value <= found.high)).all()
 
 
 def nothing(point, replica, s):

@@ -2,10 +2,12 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from made_diffusion import Landscape, log_steps, walk_cube
 from sgdphases.fits.drift_split import drift_split
-from sgdphases.fits.exponents import PROTOCOLS
+from sgdphases.fits.exponents import PROTOCOLS, exponents, protocols_of
+from sgdphases.fits.walks import walks_of
 from sgdphases.theory import momentum_displacement
 
 ROBUST = {"protocol": PROTOCOLS.index("robust")}
@@ -65,6 +67,26 @@ def test_powers_of_drift_are_two_and_of_diffusion_one(found):
     assert rms((found["drift_power"] - 2.03) / found["drift_power_error"].clip(min=0.01)) < 2.5
     whole, parts = found["whole_power"], (found["diffusion_power"], found["drift_power"])
     assert ((whole > parts[0] - 0.1) & (whole < parts[1] + 0.1)).isel(ROBUST).all()
+
+
+def test_intervals_are_those_of_students_t_for_the_replicas(found):
+    for name in ("drift_square", "split_drift_ratio", "drift_power", "diffusion_power"):
+        reach = (found[f"{name}_high"] - found[f"{name}_low"]) / 2
+        np.testing.assert_allclose(reach, stats.t.ppf(0.975, 7) * found[f"{name}_error"], rtol=1e-6)
+
+
+def test_a_drift_that_is_lost_early_still_has_a_power():
+    """Of a weak gradient squares early in the window are negative, and the late ones say what the power is."""
+    weak = Landscape(np.zeros(40), np.ones(40), gradient=np.full(40, 0.006), modes=1)
+    grid = {"init_scale": np.linspace(1, 2, 20).tolist(), "momentum": [0.0]}
+    walks = walk_cube(weak, STEPS, replicas=8, learning_rate=[0.02], batch_size=[8], **grid)
+    made, weight = drift_split(walks), protocols_of(walks_of(walks, "test")).weight
+    plain = exponents(made["drift_square"].values.reshape(20, -1), weight)[:, ROBUST["protocol"]]
+    assert np.isnan(plain).sum() > 2
+    power, error = (made[name].isel(ROBUST) for name in ("drift_power", "drift_power_error"))
+    assert np.isfinite(error).all()
+    assert rms((power - 2) / error) < 1.6
+    assert float(power.mean()) == pytest.approx(2.0, abs=0.25)
 
 
 def test_the_ratio_is_that_of_drift_and_diffusion_per_epoch(found):

@@ -10,6 +10,8 @@ from sgdphases.fits.exponents import (
     local_exponents,
     protocols_of,
     robust_lattice,
+    tangent_exponents,
+    uneven_weights,
     whole_epochs,
 )
 from sgdphases.fits.walks import walks_of
@@ -136,3 +138,29 @@ def test_local_powers():
     lonely = local_exponents(np.array([[0.0, 1, 10, 100]]), np.array([[0.0, 1, 10, 100]]))
     assert np.isnan(lonely).all()
     assert len(PROTOCOLS) == 4
+
+
+def test_records_that_do_not_count_do_not_bend_an_uneven_line():
+    walks = walks_at(np.arange(0, 2001, 50), momentum=[0.0])
+    weight = protocols_of(walks).weight[:, [ROBUST]]
+    share = np.where(walks.step > 0, walks.step, 0.0)
+    square = walks.step**1.7
+    assert exponents(square, uneven_weights(walks.step, weight, share))[0, 0] == pytest.approx(1.7)
+    inside = np.flatnonzero(weight[0, 0])
+    share[0, inside[:2]], square[0, inside[:2]] = 0.0, -1.0
+    uneven = uneven_weights(walks.step, weight, share)
+    assert exponents(square, uneven)[0, 0] == pytest.approx(1.7)
+    assert np.isnan(exponents(square, weight)).all()
+    share[0, inside[1:]] = 0.0
+    assert np.isnan(uneven_weights(walks.step, weight, share)).all()
+
+
+def test_tangents_touch_and_go_on_where_logarithms_end():
+    walks = walks_at(np.arange(0, 2001, 50), momentum=[0.0])
+    weight, about = protocols_of(walks).weight[:, [ROBUST]], walks.step**1.0
+    assert tangent_exponents(about, weight, about)[0, 0] == pytest.approx(1.0)
+    moved = about * (1 + 1e-4 * np.sin(walks.step))
+    expected = exponents(moved, weight)
+    np.testing.assert_allclose(tangent_exponents(moved, weight, about), expected, atol=1e-6)
+    moved[0, np.flatnonzero(weight[0, 0])[0]] *= -1.0
+    assert np.isfinite(tangent_exponents(moved, weight, about)).all()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sgdphases.fits.intervals import normal_estimate, wilson_interval
+from sgdphases.fits.intervals import Estimate, normal_estimate, reach_of, student_estimate, wilson_interval
 
 counts = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -61,3 +61,30 @@ def test_wilson_refuses_impossible_counts(successes):
 def test_normal_estimate():
     estimate = normal_estimate([1.0, 2.0], [0.5, 0.1], confidence=0.95)
     np.testing.assert_allclose(estimate.high - estimate.low, 2 * 1.959964 * np.array([0.5, 0.1]), rtol=1e-6)
+
+
+def test_few_degrees_of_freedom_reach_further():
+    np.testing.assert_allclose(reach_of([2, 4, 7, 15, np.inf]), [4.303, 2.776, 2.365, 2.131, 1.960], atol=1e-3)
+    assert np.isnan(reach_of([0, 0.5, np.nan])).all()
+
+
+def test_intervals_of_students_t_hold_what_they_say():
+    draws = np.random.default_rng(0).standard_normal((3, 4000))
+    error = draws.std(axis=0, ddof=1) / np.sqrt(3)
+    for confidence in (0.68, 0.95):
+        found = student_estimate(draws.mean(axis=0), error, freedom=2, confidence=confidence)
+        assert ((found.low < 0) & (found.high > 0)).mean() == pytest.approx(confidence, abs=0.025)
+
+
+def test_positive_estimates_have_positive_ends():
+    value, error = np.array([2.0, 1e-3, -1.0]), np.array([0.5, 10.0, 1.0])
+    found = student_estimate(value, error, freedom=5, positive=True)
+    assert (found.low[:2] >= 0).all()
+    assert np.isnan([found.low[2], found.high[2]]).all()
+    assert found.high[0] / 2 == pytest.approx(2 / found.low[0])
+    np.testing.assert_array_equal(found.error, error)
+
+
+def test_other_units_turn_the_interval_with_the_value():
+    made = Estimate(np.array([1.0]), np.array([0.5]), np.array([0.2]), np.array([2.0])).times([-2.0])
+    assert [float(part[0]) for part in (made.value, made.error, made.low, made.high)] == [-2, 1, -4, -0.4]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from made_cubes import grid_cube
 from sgdphases.fits.langevin import langevin
@@ -44,6 +45,19 @@ def test_levels_that_obey_the_equation_give_ratios_of_one(predictors):
     np.testing.assert_allclose(found["valid_share"], 1.0)
     ratio = (found["measured_diffusion"] / found["predicted_diffusion"]).values
     assert np.nanmean(ratio) == pytest.approx(1.0, abs=0.03)
+
+
+def test_intervals_are_those_of_their_replicas():
+    """Of a diffusion that of a χ² variable, of the noise one that is symmetric in its logarithm."""
+    cube = made().isel(replica=slice(6))
+    found = langevin(cube)
+    for name, freedom in (("velocity_ratio", 5), ("measured_velocity", 5)):
+        reach = (found[f"{name}_high"] - found[f"{name}_low"]) / 2
+        np.testing.assert_allclose(reach, stats.t.ppf(0.975, freedom) * found[f"{name}_error"], rtol=1e-6)
+    ends = [5 / stats.chi2.ppf(share, 5) for share in (0.975, 0.025)]
+    for end, factor in zip(("low", "high"), ends, strict=True):
+        np.testing.assert_allclose(found[f"measured_diffusion_{end}"], factor * found["measured_diffusion"])
+    np.testing.assert_allclose(found["noise_ratio_low"] * found["noise_ratio_high"], found["noise_ratio"] ** 2)
 
 
 def test_sampling_errors_of_the_prediction_do_not_pull_the_ratio_down():

@@ -3,7 +3,7 @@ import pytest
 
 from made_cubes import chaos_cube
 from sgdphases.fits.curves import moving_mean
-from sgdphases.fits.optimum import optimum, student
+from sgdphases.fits.optimum import optimum
 from sgdphases.storage import cube
 
 BASE = 1875 * np.arange(101)
@@ -114,12 +114,6 @@ def test_pairing_takes_off_what_a_replica_has_throughout():
     assert float(found["edge_test_loss_error"]) > 0.05
     assert float(found["loss_difference_error"]) < 1e-9
     assert int(found["loss_difference_verdict"]) == 1
-
-
-def test_students_interval_covers_as_often_as_it_says():
-    draws = np.random.default_rng(0).standard_normal((3, 4000))
-    found = student(draws)
-    assert ((found.low < 0) & (found.high > 0)).mean() == pytest.approx(0.95, abs=0.015)
 
 
 @pytest.mark.parametrize("best", [0.1, 3.0], ids=["falls no more", "still falls"])

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.fits.arrays import Floats, replica_mean
-from sgdphases.fits.curves import over_replicas
+from sgdphases.fits.bootstrap import bootstrap
 from sgdphases.fits.grid import part_of
 from sgdphases.fits.strips import REGIMES, TOLERANCE, Strips, at_places, compared_places, strips_of
 
@@ -108,7 +108,7 @@ def _summaries(strips: Strips, determined: Floats) -> dict[str, tuple]:
             ]
         )
 
-    estimate = over_replicas(read, determined)
+    estimate = bootstrap(read, determined)
     found: dict[str, tuple] = {}
     for place, (name, words) in enumerate(SUMMARIES.items()):
         found |= strips.described(name, part_of(estimate, place), words)
@@ -132,4 +132,4 @@ def _features(strips: Strips, places: np.ndarray) -> dict[str, tuple]:
         return np.fmax.reduce(row, axis=1) - np.fmin.reduce(row, axis=1)
 
     about = ("largest less smallest alignment of the last hidden layer from richness 1 on", r"\Delta A")
-    return found | strips.described("alignment_spread", over_replicas(read, last), about)
+    return found | strips.described("alignment_spread", bootstrap(read, last), about)

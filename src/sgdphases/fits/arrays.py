@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sgdphases.fits.intervals import Estimate
+from sgdphases.fits.intervals import Estimate, student_estimate
 from sgdphases.storage.cube import NO_VALUE
 
 Floats = NDArray[np.float64]
@@ -38,7 +38,7 @@ def replica_mean(values: Floats) -> Estimate:
         values: Replicas first.
 
     Returns:
-        The mean; its error is NaN with fewer than two replicas.
+        The mean with the interval of Student's t; its error is NaN with fewer than two replicas.
     """
     known = np.isfinite(values)
     count = known.sum(axis=0)
@@ -47,8 +47,7 @@ def replica_mean(values: Floats) -> Estimate:
     square = np.where(known, values - mean, 0.0) ** 2
     freedom = count * (count - 1)
     variance = np.divide(square.sum(axis=0), freedom, out=np.full(count.shape, np.nan), where=freedom > 0)
-    error = np.sqrt(variance)
-    return Estimate(mean, error, mean - 1.96 * error, mean + 1.96 * error)
+    return student_estimate(mean, np.sqrt(variance), freedom=count - 1)
 
 
 def logarithm(values: Floats) -> Floats:

@@ -44,7 +44,7 @@ def averages(cube: xr.Dataset) -> xr.Dataset:
 
 def _median(name: str, variable: xr.DataArray, words: tuple[str, str]) -> dict[str, tuple]:
     values, dims = replicas_first(variable)
-    middle = bootstrap(lambda sample: replica_average(sample, "median"), values, resamples=200)
+    middle = bootstrap(lambda sample: replica_average(sample, "median"), values, resamples=200, widened=False)
     empty = np.isnan(values).all(axis=0)
     low, high = np.where(empty, np.nan, np.nanpercentile(np.where(empty, 0.0, values), SPREAD, axis=0))
     attrs = {"long_name": f"median {words[0]}", "symbol": words[1]}
@@ -82,7 +82,7 @@ def _pooled(
     def pooled(sample: Floats) -> Floats:
         return replica_average(np.moveaxis(sample, -1, 0).reshape(-1, *sample.shape[1:-1]), average)
 
-    return estimated(name, bootstrap(pooled, values, resamples=200), dims, attrs=attrs)
+    return estimated(name, bootstrap(pooled, values, resamples=200, widened=average != "median"), dims, attrs=attrs)
 
 
 def _spectrum(start: xr.Dataset, rest: list[str]) -> dict[str, tuple]:

@@ -20,8 +20,9 @@ import xarray as xr
 from scipy.interpolate import PchipInterpolator
 from scipy.special import exprel
 
-from sgdphases.fits.arrays import Floats
-from sgdphases.fits.curves import REACHED, finished, growth_window, mean_over, over_replicas, squared_coupling
+from sgdphases.fits.arrays import Floats, replica_mean
+from sgdphases.fits.bootstrap import bootstrap
+from sgdphases.fits.curves import REACHED, finished, growth_window, mean_over, squared_coupling
 from sgdphases.fits.decay import LAST
 from sgdphases.fits.grid import Grid, described, grid_of, hidden
 from sgdphases.fits.weight_growth import window_lines
@@ -172,10 +173,10 @@ def _in_time(grid: Grid, terms: Terms) -> dict[str, tuple]:
     """Courses and their slopes at every record."""
     found: dict[str, tuple] = {}
     for name, words in COURSES.items():
-        estimate = over_replicas(mean_over, terms.courses[name], resamples=RESAMPLES)
+        estimate = replica_mean(terms.courses[name])
         found |= described(grid, name, estimate, words, grid.clock)
     for name, (course, *words) in RATES.items():
-        estimate = over_replicas(mean_over, _rates(grid, terms.courses[course]), resamples=RESAMPLES)
+        estimate = replica_mean(_rates(grid, terms.courses[course]))
         found |= described(grid, name, estimate, tuple(words), grid.clock)
     return found
 
@@ -185,18 +186,18 @@ def _window(grid: Grid, terms: Terms, window: float) -> dict[str, tuple]:
     lines = {name: window_lines(terms.courses[course], grid, window).slope for name, (course, *_) in RATES.items()}
     found: dict[str, tuple] = {}
     for name, (_, long_name, symbol) in RATES.items():
-        estimate = over_replicas(mean_over, lines[name])
+        estimate = replica_mean(lines[name])
         found |= described(grid, f"window_{name}", estimate, (f"{long_name}, growth window", symbol))
 
     def error(measured: Floats, predicted: Floats) -> Floats:
         return _ratio(mean_over(predicted), mean_over(measured)) - 1
 
     measured, without = lines["measured_constant"], lines["work_constant"] - lines["decay_constant"]
-    estimate = over_replicas(error, (measured, lines["predicted_constant"]))
+    estimate = bootstrap(error, (measured, lines["predicted_constant"]))
     words = ("predicted over measured growth constant, less 1", r"\delta k/k")
     found |= described(grid, "window_relative_error", estimate, words)
     words = ("growth constant of work less decay over the measured one, less 1", r"\delta k/k")
-    found |= described(grid, "work_relative_error", over_replicas(error, (measured, without)), words)
+    found |= described(grid, "work_relative_error", bootstrap(error, (measured, without)), words)
 
     inside = (grid.flow_time > 0) & (grid.flow_time <= window / REACHED) & np.isfinite(measured).any(axis=0)[:, None]
 
@@ -205,7 +206,7 @@ def _window(grid: Grid, terms: Terms, window: float) -> dict[str, tuple]:
         return np.where(inside & np.isfinite(share), share, -1.0).max(axis=-1)
 
     rates = tuple(_rates(grid, terms.courses[name]) for name in ("measured_growth", "predicted_growth"))
-    estimate = over_replicas(lambda *pair: _known(largest(*pair)), rates, resamples=RESAMPLES)
+    estimate = bootstrap(lambda *pair: _known(largest(*pair)), rates, resamples=RESAMPLES)
     words = ("largest relative error of the growth constant between records", r"\delta k/k")
     return found | described(grid, "largest_relative_error", estimate, words)
 
@@ -236,17 +237,17 @@ def _residual(cube: xr.Dataset, grid: Grid, terms: Terms, window: float) -> dict
     def share(growth: Floats, part: Floats) -> Floats:
         return _ratio(mean_over(part), mean_over(growth))
 
-    estimate = over_replicas(share, (growth, growth - predicted))
+    estimate = bootstrap(share, (growth, growth - predicted))
     words = ("share of the growth that the prediction leaves over", r"\delta R/\Delta R")
     found = described(grid, "residual_share", estimate, words)
     words = ("share of the growth that the velocity's lag leaves over", r"\delta R/\Delta R")
-    return found | described(grid, "lag_share", over_replicas(share, (growth, lag)), words)
+    return found | described(grid, "lag_share", bootstrap(share, (growth, lag)), words)
 
 
 def _end(grid: Grid, terms: Terms) -> dict[str, tuple]:
     """The end of the run: R itself, and gain against loss over the last fifth."""
     samples = (terms.square[..., -1], terms.square[..., 0] + terms.courses["predicted_growth"][..., -1])
-    estimate = over_replicas(lambda measured, predicted: mean_over(predicted) / mean_over(measured) - 1, samples)
+    estimate = bootstrap(lambda measured, predicted: mean_over(predicted) / mean_over(measured) - 1, samples)
     words = ("predicted over measured squared disorder at the end, less 1", r"\delta R/R")
     found = described(grid, "end_relative_error", estimate, words)
     start = np.abs(grid.flow_time - (1 - LAST) * grid.flow_time[:, -1:]).argmin(axis=-1)
@@ -258,11 +259,11 @@ def _end(grid: Grid, terms: Terms) -> dict[str, tuple]:
 
     rates = {name: late(terms.courses[course]) for name, (course, *_) in RATES.items()}
     for name, (_, long_name, symbol) in RATES.items():
-        estimate = over_replicas(mean_over, rates[name])
+        estimate = replica_mean(rates[name])
         found |= described(grid, f"end_{name}", estimate, (f"{long_name}, last fifth of the run", symbol))
     loss = np.where(rates["decay_constant"] > 0, rates["decay_constant"], np.nan)
     gain = rates["work_constant"] + np.where(np.isnan(rates["diffusion_constant"]), 0.0, rates["diffusion_constant"])
-    estimate = over_replicas(lambda up, down: mean_over(up) / mean_over(down), (gain, loss))
+    estimate = bootstrap(lambda up, down: mean_over(up) / mean_over(down), (gain, loss))
     words = ("gain by work and diffusion over loss by decay, last fifth of the run", r"k/4S\lambda R")
     return found | described(grid, "end_ratio", estimate, words)
 

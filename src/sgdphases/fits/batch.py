@@ -99,7 +99,7 @@ def _marked(mark: Mark, values: xr.DataArray, cube: xr.Dataset, axis: str) -> di
         fitted = [[fit_power_law(sizes, row, window=w).exponent.value for w in WINDOWS.values()] for row in rows]
         return np.array(fitted).reshape(*crossings.shape[:-1], len(WINDOWS))
 
-    slope = bootstrap(exponents, array, resamples=200)
+    slope = bootstrap(exponents, array, resamples=200, widened=mark.average != "median")
     for place_, name in enumerate(WINDOWS):
         attrs = {
             "long_name": f"exponent of the learning rate at which the {mark.long_name}, {name.replace('_', ' ')}es"

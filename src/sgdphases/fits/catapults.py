@@ -119,7 +119,7 @@ def _scaled_power(strips: Strips, shot: Floats) -> dict[str, tuple]:
         pull = (arm * (height - height.sum(axis=0) / count)).sum(axis=(0, 2))
         return np.divide(pull, lever, out=np.full(lever.shape, np.nan), where=lever > 1e-12)
 
-    slope = bootstrap(read, (x, cells), resamples=RESAMPLES)
+    slope = bootstrap(read, (x, cells), resamples=RESAMPLES, freedom=len(x) - 2, widened=False)
     words = ("power of the richness in the peak at given learning rate over squared richness", r"d\ln L/d\ln\gamma")
     found = strips.described("scaled_peak_exponent", slope, words, interval=True)
     count = np.isfinite(cells).sum(axis=(0, 2))

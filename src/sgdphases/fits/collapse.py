@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.fits.arrays import Floats
-from sgdphases.fits.curves import finished, growth_window, mean_over, over_replicas, rise, squared_coupling
+from sgdphases.fits.bootstrap import bootstrap
+from sgdphases.fits.curves import finished, growth_window, mean_over, rise, squared_coupling
 from sgdphases.fits.grid import Grid, alike, described, grid_of, numbers, part_of
 from sgdphases.fits.optimum import least, smoothed_levels
 from sgdphases.quantities import attributes
@@ -102,7 +103,7 @@ def _curves(cube: xr.Dataset, grid: Grid, square: Floats, used: np.ndarray) -> d
         spread, deviation = np.ptp(each, axis=0) / mean, each.std(axis=0, ddof=1) / mean
         return np.concatenate([mean, spread, deviation, _scores(times, mean, spread, deviation, window, samples)])
 
-    estimate = over_replicas(read, common)
+    estimate = bootstrap(read, common)
     found: dict[str, tuple] = {}
     for place, (name, words) in enumerate(
         {
@@ -165,7 +166,7 @@ def _minima(cube: xr.Dataset, grid: Grid, square: Floats, used: np.ndarray) -> d
         known = minimum[np.isfinite(minimum)]
         return np.append(minimum, np.ptp(known) if known.size > 1 else np.nan)
 
-    estimate = over_replicas(read, smooth)
+    estimate = bootstrap(read, smooth)
     symbol = r"\min L_\mathrm{test}"
     found = described(grid, "minimal_test_loss", part_of(estimate, slice(0, -1)), ("least test loss", symbol))
     words = ("largest less smallest least test loss of the points", rf"\Delta {symbol}")

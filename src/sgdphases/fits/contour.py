@@ -124,7 +124,7 @@ def boundary_line(
         mean = replica_average(sample, average)
         return boundary_values(axis, mean, level, log_values=log_values, direction=direction)
 
-    return bootstrap(line, replicas, resamples=resamples, seed=seed)
+    return bootstrap(line, replicas, resamples=resamples, widened=average != "median", seed=seed)
 
 
 def boundary_exponent(control: ArrayLike, boundary: Estimate, *, window: tuple[float, float] | None = None) -> PowerLaw:
@@ -176,4 +176,4 @@ def replica_boundary_exponent(
         line = boundary_values(axis, replica_average(sample, average), level, log_values=log_values)
         return fit_power_law(control, line, window=window).exponent.value
 
-    return bootstrap(exponent, replicas, resamples=300, seed=seed)
+    return bootstrap(exponent, replicas, resamples=300, widened=average != "median", seed=seed)

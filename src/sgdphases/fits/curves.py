@@ -1,4 +1,4 @@
-"""Curves of the chaos study: its windows in flow time, moving means, rises through a level, errors over replicas."""
+"""Curves of the chaos study: its windows in flow time, moving means, rises through a level."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,9 +6,7 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.fits.arrays import Floats, labelled
-from sgdphases.fits.bootstrap import Statistic, bootstrap
 from sgdphases.fits.grid import Grid, hidden
-from sgdphases.fits.intervals import Estimate
 
 GROWTH_WINDOWS = {"fashion_mnist": 3750.0, "digits": 20.0}
 """End in s of the window in which J² is fitted by a line, by data set; elsewhere the whole schedule.
@@ -131,27 +129,6 @@ def interpolated(time: Floats, values: Floats, places: Floats) -> Floats:
         if np.isfinite(place) and known.any():
             found[replica, point] = np.interp(place, time[point, known], curve[known], left=np.nan, right=np.nan)
     return found
-
-
-def over_replicas(statistic: Statistic, samples: Floats | tuple[Floats, ...], *, resamples: int = 1000) -> Estimate:
-    """Bootstrap over replicas whose error and interval are widened by √(R/(R - 1)).
-
-    R replicas scatter about their own mean, not about the true one: with 2 or 3 of them, as expensive cards have, a
-    plain bootstrap gives 0.71 or 0.82 of the error.
-
-    Args:
-        statistic: Takes the arrays of `samples`, replicas first; NaN are its own business.
-        samples: One array, or a tuple of arrays whose replicas belong together.
-        resamples: Number of resamples.
-
-    Returns:
-        The estimate; NaN errors with a single replica.
-    """
-    count = len(samples[0] if isinstance(samples, tuple) else samples)
-    found = bootstrap(statistic, samples, resamples=resamples)
-    wider = np.sqrt(count / max(count - 1, 1))
-    low, high = (found.value + wider * (end - found.value) for end in (found.low, found.high))
-    return Estimate(found.value, wider * found.error, low, high)
 
 
 def mean_over(values: Floats) -> Floats:

@@ -8,13 +8,13 @@ constant of the resting state, 4SλJ²(∞), is another one. Both are given, nev
 import numpy as np
 import xarray as xr
 
-from sgdphases.fits.arrays import Floats, slopes
+from sgdphases.fits.arrays import Floats, replica_mean, slopes
+from sgdphases.fits.bootstrap import bootstrap
 from sgdphases.fits.curves import (
     finished,
     growth_window,
     interpolated,
     mean_over,
-    over_replicas,
     rise,
     squared_coupling,
 )
@@ -90,10 +90,10 @@ def _line(cube: xr.Dataset) -> xr.Dataset:
 
 def _ends(grid: Grid, square: Floats, strength: Floats) -> dict[str, tuple]:
     """J² at the end, whether it rests, and λJ²."""
-    end = over_replicas(mean_over, square[..., -1])
-    product = over_replicas(lambda s: mean_over(s) * strength, square[..., -1])
-    constant = over_replicas(lambda s: 4 * grid.samples * mean_over(s) * strength, square[..., -1])
-    drift = over_replicas(mean_over, _drift(grid, square))
+    end = replica_mean(square[..., -1])
+    product = bootstrap(lambda s: mean_over(s) * strength, square[..., -1])
+    constant = bootstrap(lambda s: 4 * grid.samples * mean_over(s) * strength, square[..., -1])
+    drift = replica_mean(_drift(grid, square))
     found = described(grid, "end_squared_coupling", end, ("squared disorder at the end", "J^2"))
     words = ("relative change of the squared disorder over the last fifth of the run", r"\Delta J^2/J^2")
     found |= described(grid, "end_drift", drift, words)
@@ -123,7 +123,7 @@ def _drift(grid: Grid, square: Floats) -> Floats:
 def _at(grid: Grid, square: Floats) -> dict[str, tuple]:
     """J² at given times."""
     each = [interpolated(grid.epoch_time, square, np.full(square.shape[:2], time)) for time in TIMES]
-    estimate = over_replicas(mean_over, np.stack(each, axis=-1))
+    estimate = replica_mean(np.stack(each, axis=-1))
     words = ("squared disorder at a flow time per sample", r"J^2(\tau)")
     return described(grid, "squared_coupling_at", estimate, words, "at_epoch_time")
 
@@ -137,7 +137,7 @@ def _levels(cube: xr.Dataset, grid: Grid, square: Floats, strength: Floats) -> d
         ("test_loss", ("test loss at the end", r"L_\mathrm{test}")),
     ):
         if name in smooth:
-            found |= described(grid, f"end_{name}", over_replicas(mean_over, _last(smooth[name])), words)
+            found |= described(grid, f"end_{name}", replica_mean(_last(smooth[name])), words)
     if "test_accuracy" not in smooth:
         return found
 
@@ -149,10 +149,10 @@ def _levels(cube: xr.Dataset, grid: Grid, square: Floats, strength: Floats) -> d
         mean = mean_over(last)
         return strength[np.nanargmax(mean)] if np.isfinite(mean).any() else np.nan
 
-    estimate = over_replicas(largest, smooth["test_accuracy"])
+    estimate = bootstrap(largest, smooth["test_accuracy"])
     found |= described(grid, "largest_test_accuracy", estimate, ("largest test accuracy", "a"))
     words = ("L2 strength of the best test accuracy at the end", r"\lambda_\mathrm{best}")
-    estimate = over_replicas(best, _last(smooth["test_accuracy"]))
+    estimate = bootstrap(best, _last(smooth["test_accuracy"]))
     return found | numbers("best_l2", estimate, words, interval=True)
 
 
@@ -176,7 +176,7 @@ def _laws(grid: Grid, square: Floats, strength: Floats, window: float) -> tuple[
         empirical = _empirical(strength, mean_over(end))
         return np.array([k, formula, empirical, empirical / formula])
 
-    estimate = over_replicas(laws, (square[..., -1], constant))
+    estimate = bootstrap(laws, (square[..., -1], constant))
     found: dict[str, tuple] = {}
     for place, (name, words) in enumerate(LAWS.items()):
         found |= numbers(name, part_of(estimate, place), words, interval=True)

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.fits.arrays import Floats
-from sgdphases.fits.curves import mean_over, over_replicas
+from sgdphases.fits.bootstrap import bootstrap
+from sgdphases.fits.curves import mean_over
 from sgdphases.fits.displacement_models import MODELS, compared, drift_curves, drift_ratio, power_residual
 from sgdphases.fits.exponents import (
     PROTOCOL,
@@ -48,7 +49,7 @@ def displacement(cube: xr.Dataset) -> xr.Dataset:
     Returns:
         With `_error`, `_low`, `_high`, over grid and protocol: `exponent` of the mean over replicas. Without
         errors: `exponent_scatter` (standard deviation of single runs), `window_start`, `window_end`,
-        `window_records`. Over grid and times, with `_error`: `mean_displacement`, `local_exponent` (lines
+        `window_records`. Over grid and times, with interval: `mean_displacement`, `local_exponent` (lines
         through records within a factor of 1.5), `free_ratio` (E‖Δ‖²(1 - β)/((1 + β)t E‖δ‖²): 1 where free, less
         where confined, more where drifting), `exponent_by_length` (protocol paper_fig1 in a run that ends at
         each record, as in Fig. 7). Over the grid: `drift_ratio` (V²/D per epoch), `drift_ratio_per_step`, with
@@ -84,7 +85,7 @@ def displacement(cube: xr.Dataset) -> xr.Dataset:
 
 
 def _exponents(walks: Walks, square: Floats, protocols: Protocols) -> dict[str, tuple]:
-    made = over_replicas(lambda sample: mean_exponents(sample, protocols.weight), square, resamples=RESAMPLES)
+    made = bootstrap(lambda sample: mean_exponents(sample, protocols.weight), square, resamples=RESAMPLES)
     words = ("power of the mean square displacement", "c")
     found = walks.described("exponent", made, words, "protocol", interval=True)
     single = exponents(square, protocols.weight)
@@ -110,7 +111,7 @@ def _courses(walks: Walks, square: Floats, steps: Steps) -> dict[str, tuple]:
         free = free_diffusion_ratio(mean, time, level, momentum=walks.momentum[:, None])
         return np.stack([mean, local_exponents(walks.step, mean), free, exponents(mean, by_length)])
 
-    made = over_replicas(curves, (square, steps.replicas), resamples=RESAMPLES)
+    made = bootstrap(curves, (square, steps.replicas), resamples=RESAMPLES)
     found: dict[str, tuple] = {}
     for place, (name, words) in enumerate(
         {
@@ -121,7 +122,7 @@ def _courses(walks: Walks, square: Floats, steps: Steps) -> dict[str, tuple]:
         }.items()
     ):
         each = Estimate(*(np.asarray(part)[place] for part in (made.value, made.error, made.low, made.high)))
-        found |= walks.described(name, each, words, walks.grid.clock, interval=name == "free_ratio")
+        found |= walks.described(name, each, words, walks.grid.clock, interval=True)
     return found
 
 
@@ -140,7 +141,7 @@ def _models(walks: Walks, square: Floats) -> dict[str, tuple]:
             gain = len(lattice) * np.log(max(power_residual(lattice, logs), 1e-300) / max(residual, 1e-300))
             return np.array([ratio, gain])
 
-        ratios.append(over_replicas(statistic, square[:, point], resamples=RESAMPLES))
+        ratios.append(bootstrap(statistic, square[:, point], resamples=RESAMPLES))
         logs = interpolated_logarithm(step, used, lattice, mean_over(square[:, point]))
         comparisons.append(compared(lattice, logs))
     both = stacked(ratios)

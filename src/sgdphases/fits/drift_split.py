@@ -17,9 +17,9 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.fits.arrays import Floats
-from sgdphases.fits.exponents import PROTOCOL, exponents, protocols_of
+from sgdphases.fits.exponents import PROTOCOL, exponents, protocols_of, tangent_exponents, uneven_weights
 from sgdphases.fits.grid import attributes_of
-from sgdphases.fits.intervals import Estimate, normal_estimate
+from sgdphases.fits.intervals import Estimate, student_estimate
 from sgdphases.fits.walks import Walks, epochs_of, walks_of
 from sgdphases.theory.momentum_displacement import displacement_from_rest
 
@@ -90,15 +90,17 @@ def drift_split(cube: xr.Dataset) -> xr.Dataset:
             `gradient` for the drift that is predicted, `start_gradient_norm` for how much of it that is.
 
     Returns:
-        With `_error` (jackknife over replicas; NaN with fewer than three), over grid and times: `drift_square`,
-        `diffusion_square`, `drift_share`, `split_drift_ratio` (drift over diffusion over epochs: V²/D where both are
-        steady), `along_start` (mean of ⟨Δ, θ*⟩/|θ*|; negative where weights shrink), `along_start_share` (its square
-        without bias over that of the drift; only meaningful where the drift is significant). Over grid and protocol:
-        `drift_power`, `diffusion_power`, `whole_power` (of drift, diffusion and their sum; NaN where a square is
-        negative in the window). Over the grid: `drift_significance` (the drift's square at the end over its error) and
-        `replicas`. Over grid and times `drift_square_theory` (without errors), and with `_error` `drift_square_ratio`
-        (measured over predicted; NaN where the prediction is not above the drift's error). `gradient_share`: of the
-        squared gradient at the start, what lies along the eigenvectors that the prediction knows.
+        With `_error`, `_low`, `_high` (jackknife over replicas; NaN with fewer than three), over grid and times:
+        `drift_square`, `diffusion_square`, `drift_share`, `split_drift_ratio` (drift over diffusion over epochs: V²/D
+        where both are steady), `along_start` (mean of ⟨Δ, θ*⟩/|θ*|; negative where weights shrink), `along_start_share`
+        (its square without bias over that of the drift; only meaningful where the drift is significant). Over grid and
+        protocol: `diffusion_power`, `whole_power` (of diffusion, and of drift and diffusion; NaN where a square is
+        negative in the window), `drift_power`, by a line through the records of the window that have a drift, each
+        counting by the square of its `drift_share`. Over the grid: `drift_significance` (the drift's square at the end
+        over its error) and `replicas`. Over grid and times `drift_square_theory` (without errors), and with interval
+        `drift_square_ratio` (measured over predicted; NaN where the prediction is not above the drift's error).
+        `gradient_share`: of the squared gradient at the start, what lies along the eigenvectors that the prediction
+        knows.
 
     Raises:
         ValueError: If a variable is missing, or there is a single replica.
@@ -108,19 +110,24 @@ def drift_split(cube: xr.Dataset) -> xr.Dataset:
         raise ValueError(f"fit {FIT} needs at least two replicas")
     products, epochs = products_of(walks), epochs_of(walks)
     weight = protocols_of(walks).weight
+    whole = products.courses(epochs)
+    # Early drift is lost in the diffusion, and its logarithm must not count as much as that of late drift.
+    uneven = uneven_weights(walks.step, weight, np.maximum(whole["drift_share"], 0.0) ** 2)
 
     def everything(without: int | None = None) -> dict[str, Floats]:
         found = products.courses(epochs, without)
-        square = found["drift_square"] + found["diffusion_square"]
-        for name, values in (("drift", found["drift_square"]), ("diffusion", found["diffusion_square"])):
-            found[f"{name}_power"] = exponents(values, weight)
-        return found | {"whole_power": exponents(square, weight)}
+        drift, diffusion = found["drift_square"], found["diffusion_square"]
+        found["drift_power"] = tangent_exponents(drift, uneven, whole["drift_square"])
+        return found | {
+            "diffusion_power": exponents(diffusion, weight),
+            "whole_power": exponents(drift + diffusion, weight),
+        }
 
     alive = np.isfinite(products.own)
-    estimates = jackknife(everything(), [everything(replica) for replica in range(products.replicas)], alive)
+    estimates = replica_jackknife(everything(), [everything(replica) for replica in range(products.replicas)], alive)
     found: dict[str, tuple] = {}
     for name, words in COURSES.items():
-        found |= walks.described(name, estimates[name], words, walks.grid.clock)
+        found |= walks.described(name, estimates[name], words, walks.grid.clock, interval=True)
     for name, about in (("drift", "drift"), ("diffusion", "diffusion"), ("whole", "mean square displacement")):
         words = (f"power of the {about}", "c")
         found |= walks.described(f"{name}_power", estimates[f"{name}_power"], words, "protocol", interval=True)
@@ -146,11 +153,11 @@ def _predicted(walks: Walks, measured: Estimate) -> dict[str, tuple]:
                 theory[point] = displacement_from_rest(steps[point], curvature[point], 0.0, **words).sum(axis=-1)
         theory[~np.isfinite(theory)] = np.nan
     told = np.where(theory > measured.error, theory, np.nan)
-    ratio = normal_estimate(np.asarray(measured.value) / told, np.asarray(measured.error) / told)
+    ratio = measured.times(1 / told)
     words = ("square of the drift by the gradient at the start", r"\|E\Delta\|^2_\mathrm{theory}")
     found = walks.plain("drift_square_theory", theory, words, walks.grid.clock)
     words = ("square of the drift over theory", r"\|E\Delta\|^2/\|E\Delta\|^2_\mathrm{theory}")
-    found |= walks.described("drift_square_ratio", ratio, words, walks.grid.clock)
+    found |= walks.described("drift_square_ratio", ratio, words, walks.grid.clock, interval=True)
     about = attributes_of(("share of the gradient along the eigenvectors", r"|Q^Tg|^2/|g|^2"))
     return found | {"gradient_share": ((), share, about)}
 
@@ -166,7 +173,7 @@ def _reasons(walks: Walks, found: Mapping[str, tuple]) -> list[str]:
     if np.ptp(walks.weight_decay):
         reasons.append("at every weight decay the gradient is taken that the start's own one leaves")
     if np.isnan(found["drift_power_error"][1]).any():
-        reasons.append("the drift has no power where its square is not above its error")
+        reasons.append("no power of the drift where fewer than two records of a window have one")
     return reasons
 
 
@@ -201,7 +208,7 @@ def _runs(walks: Walks, name: str) -> Floats:
     return np.moveaxis(walks.values(name).astype(np.float64), 1, 0)
 
 
-def jackknife(
+def replica_jackknife(
     whole: Mapping[str, Floats],
     parts: list[Mapping[str, Floats]],
     alive: np.ndarray,
@@ -216,7 +223,7 @@ def jackknife(
         courses: Names of those that have a value at every record, (P, T, ...).
 
     Returns:
-        Name to estimate.
+        Name to estimate, with the interval of Student's t for the replicas that are alive.
     """
     found = {}
     for name, value in whole.items():
@@ -227,7 +234,7 @@ def jackknife(
         mean = _mean(left, own, count)
         square = np.where(own, left - mean, 0.0) ** 2
         error = np.sqrt((count - 1) / np.maximum(count, 1) * square.sum(axis=0))
-        found[name] = normal_estimate(value, np.where(count > 1, error, np.nan))
+        found[name] = student_estimate(value, np.where(count > 1, error, np.nan), freedom=count - 1)
     return found
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
-from sgdphases.fits.arrays import Floats
-from sgdphases.fits.curves import finished, mean_over, over_replicas, rise, squared_coupling
+from sgdphases.fits.arrays import Floats, replica_mean
+from sgdphases.fits.bootstrap import bootstrap
+from sgdphases.fits.curves import finished, mean_over, rise, squared_coupling
 from sgdphases.fits.grid import Grid, described, grid_of, part_of
 
 MEASURES = {
@@ -102,7 +103,7 @@ def _edge(grid: Grid, name: str, square: Floats, epoch: Floats, values: Floats) 
             ]
         )
 
-    estimate = over_replicas(places, (square, values), resamples=RESAMPLES)
+    estimate = bootstrap(places, (square, values), resamples=RESAMPLES)
     found: dict[str, tuple] = {}
     for place, (word, long_name, symbol) in enumerate(
         (
@@ -153,15 +154,15 @@ def _finding(cube: xr.Dataset, grid: Grid, square: Floats, epoch: Floats) -> dic
     replicas = np.where(count > 0, ordered.sum(axis=0), np.nan)
     found |= _plain(grid, "finding_replicas", replicas, ("replicas whose trained matrix is ordered", "R"))
     found |= _plain(grid, "finding_measured", count, ("replicas whose trained matrix was measured", "R"))
-    estimate = over_replicas(mean_over, there(square))
+    estimate = replica_mean(there(square))
     found |= described(grid, "finding_squared_coupling", estimate, ("squared disorder at the test", "J^2"), axis)
     words = ("largest Lyapunov exponent at the test", r"\lambda_\mathrm{max}")
-    found |= described(grid, "finding_lyapunov", over_replicas(mean_over, measured), words, axis, "control")
+    found |= described(grid, "finding_lyapunov", replica_mean(measured), words, axis, "control")
     if {"shuffled", "gaussian"} <= set(controls):
         pair = controls.index("shuffled"), controls.index("gaussian")
         words = ("Lyapunov exponent of shuffled less that of Gaussian matrices", r"\Delta\lambda_\mathrm{max}")
         for name, values, dim in (("", measured, axis), ("_at", exponents, grid.clock)):
-            difference = over_replicas(mean_over, values[..., pair[0]] - values[..., pair[1]])
+            difference = replica_mean(values[..., pair[0]] - values[..., pair[1]])
             found |= described(grid, f"shuffled_minus_gaussian{name}", difference, words, dim)
     return found
 

@@ -213,6 +213,42 @@ def exponents(mean: Floats, weight: Floats) -> Floats:
     return np.where(needed > 0, np.nan, found)
 
 
+def tangent_exponents(mean: Floats, weight: Floats, about: Floats) -> Floats:
+    """Powers with the logarithm of every square replaced by its tangent at another square, for errors of small squares.
+
+    Args:
+        mean: Squares at the records, (P, T), of any sign.
+        weight: (P, K, T).
+        about: Squares where the tangents touch, (P, T).
+
+    Returns:
+        (P, K); NaN where a weighted square of `about` is not positive.
+    """
+    share = np.divide(mean - about, about, out=np.zeros(about.shape), where=about > 0)
+    return exponents(about, weight) + np.einsum("pt,pkt->pk", np.nan_to_num(share), weight)
+
+
+def uneven_weights(step: Floats, weight: Floats, share: Floats) -> Floats:
+    """Weights of logarithms in lines through the records that protocols weigh, each counting by a share of its own.
+
+    Args:
+        step: (P, T).
+        weight: Weights of the protocols, (P, K, T).
+        share: How much every record counts, (P, T); 0 or NaN: not at all.
+
+    Returns:
+        (P, K, T); NaN where a protocol cannot be followed, or fewer than two records count.
+    """
+    x, count = logarithm(step)[:, None], np.nan_to_num(share)[:, None] * (np.nan_to_num(weight) != 0)
+    x = np.where(count > 0, x, 0.0)
+    total = count.sum(axis=-1, keepdims=True)
+    centre = np.divide((count * x).sum(-1, keepdims=True), total, out=np.zeros(total.shape), where=total > 0)
+    arm = np.where(count > 0, x - centre, 0.0)
+    lever = (count * arm**2).sum(axis=-1, keepdims=True)
+    fitted = (lever > 0) & np.isfinite(weight)
+    return np.divide(count * arm, lever, out=np.full(weight.shape, np.nan), where=fitted)
+
+
 def mean_exponents(samples: Floats, weight: Floats) -> Floats:
     """Powers of the mean over replicas, from (R, P, T) to (P, K)."""
     return exponents(mean_over(samples), weight)

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.fits.arrays import Floats, logarithm
-from sgdphases.fits.curves import mean_over, over_replicas
+from sgdphases.fits.bootstrap import bootstrap
+from sgdphases.fits.curves import mean_over
 from sgdphases.fits.drops import DROPS, LEVELS, drop_times
 from sgdphases.fits.grid import part_of
 from sgdphases.fits.intervals import Estimate
@@ -152,7 +153,7 @@ def _scores(strips: Strips, steps: Floats, since: Floats) -> dict[str, tuple]:
             ]
         )
 
-    estimate = over_replicas(read, (steps, since))
+    estimate = bootstrap(read, (steps, since))
     found: dict[str, tuple] = {}
     for place, (name, words) in enumerate(SCORES.items()):
         found |= strips.described(name, part_of(estimate, place), words, strips.rate_axis, "level", "baseline")
@@ -179,7 +180,7 @@ def _laws(strips: Strips, steps: Floats) -> dict[str, tuple]:
 
     power, growth, limit = lines(steps)
     scatter = (power.slope_error, growth.slope_error, growth.height_error, limit.height_error, limit.slope_error)
-    estimate = over_replicas(read, steps)
+    estimate = bootstrap(read, steps)
     own = (strips.rate_axis, "level", "baseline")
     found: dict[str, tuple] = {}
     for place, ((name, words), least) in enumerate(zip(LINES.items(), scatter, strict=True)):

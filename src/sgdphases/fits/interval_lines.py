@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from sgdphases.fits.bootstrap import bootstrap
-from sgdphases.fits.intervals import Estimate, normal_estimate
+from sgdphases.fits.intervals import Estimate, normal_estimate, student_estimate
 
 Floats = NDArray[np.float64]
 
@@ -193,14 +193,16 @@ def bootstrapped_lines(
         lines = interval_lines(*drawn)
         return np.stack([lines.slope, *(lines.at(each) for each in where)])
 
-    found = bootstrap(read, cells, resamples=resamples)
+    found = bootstrap(read, cells, resamples=resamples, widened=False)
     least = _left_open(abscissa, low, high, where, np.asarray(error, dtype=np.float64))
     # All resamples of two values that make a line at all make the same one.
-    scattered = (np.isfinite(low) & np.isfinite(high)).sum(axis=(0, 1)) > PARAMETERS
-    drawn = np.where(scattered, found.error, np.nan)
+    freedom = (np.isfinite(low) & np.isfinite(high)).sum(axis=(0, 1)) - PARAMETERS
+    drawn = student_estimate(found.value, np.where(freedom > 0, found.error, np.nan), freedom=freedom)
     known = np.isfinite(found.value)
-    errors = np.where(known, np.fmax(drawn, np.where(least > 0, least, np.nan)), np.nan)
-    slope, *heights = (normal_estimate(value, own) for value, own in zip(found.value, errors, strict=True))
+    left = normal_estimate(found.value, np.where(known & (least > 0), least, np.nan))
+    errors = np.where(known, np.fmax(drawn.error, left.error), np.nan)
+    ends = np.fmin(drawn.low, left.low), np.fmax(drawn.high, left.high)
+    slope, *heights = (Estimate(*parts) for parts in zip(found.value, errors, *ends, strict=True))
     return slope, heights[0], heights[1]
 
 

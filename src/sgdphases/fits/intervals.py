@@ -1,4 +1,9 @@
-"""Values with errors, and confidence intervals of fractions."""
+"""Values with errors, and the one place that turns them into intervals.
+
+An error is one standard error, whatever it was made from. An interval holds the truth in 95 % of cases, and of an error
+that comes from few replicas it reaches further than 1.96 errors: by the quantile of Student's t for their degrees of
+freedom (4.30, 2.78, 2.36 and 2.13 errors of 3, 5, 8 and 16 replicas).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +31,54 @@ class Estimate:
     low: Floats
     high: Floats
 
+    def times(self, factor: ArrayLike) -> "Estimate":
+        """The same in other units, the interval too."""
+        value, error, low, high = (np.asarray(part) for part in (self.value, self.error, self.low, self.high))
+        ends = low * factor, high * factor
+        return Estimate(value * factor, error * np.abs(factor), np.minimum(*ends), np.maximum(*ends))
+
+
+def reach_of(freedom: ArrayLike, *, confidence: float = 0.95) -> Floats:
+    """Standard errors to either side of an estimate that hold the truth with a probability, by Student's t.
+
+    Args:
+        freedom: Degrees of freedom of the error; infinite where it is as good as known.
+        confidence: The probability.
+
+    Returns:
+        Shape of the degrees of freedom; NaN where there is less than one.
+    """
+    known = np.asarray(freedom, dtype=np.float64)
+    return stats.t.ppf(0.5 + confidence / 2, np.where(known >= 1, known, np.nan))
+
+
+def student_estimate(
+    value: ArrayLike, error: ArrayLike, *, freedom: ArrayLike, confidence: float = 0.95, positive: bool = False
+) -> Estimate:
+    """Estimate with the interval of Student's t.
+
+    Args:
+        value: The estimate.
+        error: Its standard error.
+        freedom: Degrees of freedom of the error: replicas less one, points of a line less two.
+        confidence: Probability inside the interval.
+        positive: Whether the interval is symmetric in the logarithm, as that of a variance should be, whose error is
+            small where it is.
+
+    Returns:
+        The estimate with value ± quantile · error; NaN ends where there is less than one degree of freedom.
+    """
+    centre, width = np.asarray(value, dtype=np.float64), np.asarray(error, dtype=np.float64)
+    reach = reach_of(freedom, confidence=confidence) * width
+    if not positive:
+        return Estimate(centre, width, centre - reach, centre + reach)
+    share = reach / np.where(centre > 0, centre, np.nan)
+    with np.errstate(over="ignore"):  # an error many times the value says nothing
+        return Estimate(centre, width, centre * np.exp(-share), centre * np.exp(share))
+
 
 def normal_estimate(value: ArrayLike, error: ArrayLike, *, confidence: float = 0.95) -> Estimate:
-    """Estimate with the symmetric interval of a normal distribution.
+    """Estimate with the interval of a normal distribution, for errors that are as good as known.
 
     Args:
         value: The estimate.
@@ -38,9 +88,7 @@ def normal_estimate(value: ArrayLike, error: ArrayLike, *, confidence: float = 0
     Returns:
         The estimate with value ± quantile · error.
     """
-    centre, width = np.asarray(value, dtype=np.float64), np.asarray(error, dtype=np.float64)
-    reach = stats.norm.ppf(0.5 + confidence / 2) * width
-    return Estimate(centre, width, centre - reach, centre + reach)
+    return student_estimate(value, error, freedom=np.inf, confidence=confidence)
 
 
 def wilson_interval(successes: ArrayLike, trials: ArrayLike, *, confidence: float = 0.95) -> Estimate:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy import stats
 
 from sgdphases.fits.bootstrap import bootstrap
-from sgdphases.fits.intervals import Estimate, normal_estimate
+from sgdphases.fits.intervals import Estimate, normal_estimate, student_estimate
 from sgdphases.theory.dyson import coulomb_sum, level_differences
 
 Floats = NDArray[np.float64]
@@ -95,10 +95,10 @@ def projected_moments(
         # A resample repeats samples; its plain variance estimates the same quantity as the original's plain variance.
         return np.stack([sample.mean(axis=0), sample.var(axis=0)])
 
-    result = bootstrap(both, drives, resamples=resamples, confidence=confidence, seed=seed)
     count = len(np.asarray(drives))
     scale = np.array([1.0, count / max(count - 1, 1)])[:, None, None]
-    parts = [part * scale for part in (result.value, result.error, result.low, result.high)]
+    result = bootstrap(both, drives, resamples=resamples, confidence=confidence, seed=seed).times(scale)
+    parts = result.value, result.error, result.low, result.high
     return tuple(Estimate(*(part[index] for part in parts)) for index in (0, 1))
 
 
@@ -147,8 +147,8 @@ def window_steps(
 def kramers_moyal(increments: ArrayLike, *, flow_time: ArrayLike, confidence: float = 0.95) -> KramersMoyal:
     """Drift and diffusion from the increments of replicas that start from one state.
 
-    D1 = ⟨Δx⟩/τ with standard error √(2 D2/(τ R)); D2 = Var(Δx)/(2τ) with relative standard error √(2/(R − 1)) and
-    the interval of a χ² variable (Gaussian increments).
+    D1 = ⟨Δx⟩/τ with standard error √(2 D2/(τ R)) and the interval of Student's t; D2 = Var(Δx)/(2τ) with relative
+    standard error √(2/(R − 1)) and the interval of a χ² variable (Gaussian increments).
 
     Args:
         increments: Δx, replicas (or windows) first, shape (replicas, ..., K).
@@ -169,10 +169,8 @@ def kramers_moyal(increments: ArrayLike, *, flow_time: ArrayLike, confidence: fl
     centred = moves - moves.mean(axis=0)
     covariance = np.einsum("r...i,r...j->...ij", centred, centred) / (replicas - 1)
     diffusion = np.diagonal(covariance, axis1=-2, axis2=-1) / (2 * time)
-    drift = normal_estimate(
-        moves.mean(axis=0) / time, np.sqrt(2 * diffusion / (time * replicas)), confidence=confidence
-    )
-    freedom = replicas - 1
+    freedom, error = replicas - 1, np.sqrt(2 * diffusion / (time * replicas))
+    drift = student_estimate(moves.mean(axis=0) / time, error, freedom=freedom, confidence=confidence)
     low, high = (freedom / stats.chi2.ppf(0.5 + side * confidence / 2, freedom) for side in (1, -1))
     spread = Estimate(diffusion, diffusion * np.sqrt(2 / freedom), diffusion * low, diffusion * high)
     return KramersMoyal(drift, spread, covariance / (time[..., None] ** 2 * replicas))
@@ -284,9 +282,14 @@ def regress_drift(
     *,
     error: ArrayLike | None = None,
     covariance: ArrayLike | None = None,
+    freedom: float = np.inf,
     confidence: float = 0.95,
 ) -> Regression:
     """Weighted least squares of measured drifts on the terms of the Langevin equation.
+
+    Errors measured on few replicas are too small for some points, and these count too much. With f degrees of freedom
+    of each, n points and p terms the squared errors of the coefficients are larger by 1 + 4/f (1 - p/n); for a mean
+    P. Meier, Biometrics 9, 59 (1953).
 
     Args:
         drift: Measured D1 of all levels and states, any shape; all axes are points of the regression.
@@ -294,6 +297,7 @@ def regress_drift(
         error: Standard errors of the drift, the drift's shape.
         covariance: Covariance of the drifts of one state, shape (..., K, K), instead of the errors: levels of one state
             are correlated, states are independent.
+        freedom: Degrees of freedom of every error, replicas less one; infinite if errors are known.
         confidence: Probability inside the intervals.
 
     Returns:
@@ -315,18 +319,19 @@ def regress_drift(
         factor = np.linalg.cholesky(np.asarray(covariance, dtype=np.float64))
         target = np.linalg.solve(factor, target[..., None])[..., 0]
         table = np.linalg.solve(factor, table)
-    return _least_squares(target.reshape(-1), table.reshape(-1, len(terms)), list(terms), confidence)
+    uneven = 1 + 4 / freedom * (1 - len(terms) / target.size)
+    return _least_squares(target.reshape(-1), table.reshape(-1, len(terms)), list(terms), uneven, confidence)
 
 
-def _least_squares(target: Floats, table: Floats, names: list[str], confidence: float) -> Regression:
-    """Least squares of points with unit errors."""
+def _least_squares(target: Floats, table: Floats, names: list[str], uneven: float, confidence: float) -> Regression:
+    """Least squares of points with unit errors, the squares of the coefficients' larger by a factor."""
     length = np.linalg.norm(table, axis=0)
     length = np.where(length > 0, length, 1.0)
     left, singular, right = np.linalg.svd(table / length, full_matrices=False)
     kept = singular > singular[0] * np.finfo(np.float64).eps * max(table.shape)
     inverse = np.divide(1.0, singular, out=np.zeros_like(singular), where=kept)
     values = (right.T * inverse) @ (left.T @ target) / length
-    covariance = (right.T * inverse**2) @ right / np.outer(length, length)
+    covariance = uneven * (right.T * inverse**2) @ right / np.outer(length, length)
     if not kept.all():
         covariance = np.full_like(covariance, np.nan)
     errors = np.sqrt(np.diag(covariance))

@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.fits.arrays import estimated, labelled
-from sgdphases.fits.intervals import Estimate
+from sgdphases.fits.intervals import Estimate, student_estimate
 from sgdphases.fits.kramers_moyal import UNUSABLE_SHARE, kramers_moyal
 
 NEEDED = ("eigenvalues", "predicted_velocity", "noise", "peclet")
@@ -64,11 +64,11 @@ def langevin(cube: xr.Dataset) -> xr.Dataset:
 
     Returns:
         Over grid, `step` (the window's start) and mode, means over the replicas for which the prediction is valid:
-        `measured_velocity` with `_error`, `predicted_velocity`; `measured_diffusion` with `_error` (of the residuals)
-        and `predicted_diffusion` where all replicas are valid. Over grid and step: `valid_share` of all levels,
-        `velocity_ratio` with `_error` (measured on predicted, weighted; 1 if the equation holds) with `signal_share`,
-        and `noise_ratio` with `_error` (mean square residual over the predicted one). `predicted_eigenvalues` and
-        `predicted_deviation` at the window's end, for every replica, NaN where not valid.
+        `measured_velocity`, `predicted_velocity`; `measured_diffusion` (of the residuals; its interval is that of a χ²
+        variable) and `predicted_diffusion` where all replicas are valid. Over grid and step: `valid_share` of all
+        levels, `velocity_ratio` (measured on predicted, weighted; 1 if the equation holds) with `signal_share`, and
+        `noise_ratio` (mean square residual over the predicted one). All that is measured has `_error`, `_low`, `_high`.
+        `predicted_eigenvalues` and `predicted_deviation` at the window's end, for every replica, NaN where not valid.
 
     Raises:
         ValueError: If an observable is missing.
@@ -124,7 +124,9 @@ def _velocities(windows: Windows) -> dict[str, tuple]:
     spread = (residual.std("replica", ddof=1, skipna=True) / np.sqrt(count.where(count > 1))).transpose(*order)
     mean, expected = (part.mean("replica", skipna=True).transpose(*order) for part in (moves, predicted))
     attrs = {"long_name": "velocity of a level", "symbol": r"\Delta x/\tau"}
-    found = estimated("measured_velocity", _plain(mean.values, spread.values), order, attrs=attrs)
+    freedom = (count - 1).transpose(*order).values
+    measured = student_estimate(mean.values, spread.values, freedom=freedom)
+    found = estimated("measured_velocity", measured, order, attrs=attrs, interval=True)
     found["predicted_velocity"] = (order, expected.values, _words("predicted velocity of a level", "dx/dt"))
     return found
 
@@ -140,9 +142,10 @@ def _diffusion(windows: Windows) -> dict[str, tuple]:
     flow = time.transpose(*order[:-1]).values
     spread = kramers_moyal(residual.values, flow_time=flow).diffusion
     predicted = (windows.variance.where(windows.noisy) / (2 * windows.time)).mean("replica").transpose(*order)
-    value, error = (np.where(every, part, np.nan) for part in (spread.value, spread.error))
+    parts = (spread.value, spread.error, spread.low, spread.high)
+    measured = Estimate(*(np.where(every, part, np.nan) for part in parts))
     attrs = {"long_name": "diffusion of a level", "symbol": "D_2"}
-    found = estimated("measured_diffusion", _plain(value, error), order, attrs=attrs)
+    found = estimated("measured_diffusion", measured, order, attrs=attrs, interval=True)
     words = _words("predicted diffusion of a level", r"T V_{ii}/2")
     found["predicted_diffusion"] = (order, np.where(every, predicted.values, np.nan), words)
     return found
@@ -165,12 +168,12 @@ def _ratios(windows: Windows) -> dict[str, tuple]:
     attrs = {"long_name": "measured over predicted velocity", "symbol": r"\Delta x/\langle\Delta x\rangle"}
     ratio, signal = _quotient(above, below), _quotient(below, whole)
     told = signal.value > LEAST_SIGNAL
-    plain = _plain(np.where(told, ratio.value, np.nan), np.where(told, ratio.error, np.nan))
-    found |= estimated("velocity_ratio", plain, order, attrs=attrs)
+    found |= estimated("velocity_ratio", ratio.times(np.where(told, 1.0, np.nan)), order, attrs=attrs, interval=True)
     words = _words("share of the predicted drift's square that is no sampling error", "P_s")
     found["signal_share"] = (order, np.maximum(signal.value, 0.0), words)
     attrs = {"long_name": "measured over predicted variance", "symbol": r"\mathrm{Var}/T V \tau"}
-    return found | estimated("noise_ratio", _quotient(squares, counts), order, attrs=attrs)
+    noise = _quotient(squares, counts, positive=True)
+    return found | estimated("noise_ratio", noise, order, attrs=attrs, interval=True)
 
 
 def _ahead(windows: Windows) -> dict[str, tuple]:
@@ -186,18 +189,15 @@ def _ahead(windows: Windows) -> dict[str, tuple]:
     }
 
 
-def _quotient(above: np.ndarray, below: np.ndarray) -> Estimate:
-    """Quotient of sums over replicas with its jackknife error."""
+def _quotient(above: np.ndarray, below: np.ndarray, *, positive: bool = False) -> Estimate:
+    """Quotient of sums over replicas with its jackknife error and Student's interval."""
     whole, parts = above.sum(axis=0), below.sum(axis=0)
     value = np.divide(whole, parts, out=np.full(parts.shape, np.nan), where=parts > 0)
     rest = parts - below
     left_out = np.divide(whole - above, rest, out=np.full(rest.shape, np.nan), where=rest > 0)
     count = len(above)
-    return _plain(value, np.sqrt((count - 1) * left_out.var(axis=0)) if count > 1 else np.full(value.shape, np.nan))
-
-
-def _plain(value: np.ndarray, error: np.ndarray) -> Estimate:
-    return Estimate(value, error, value - 1.96 * error, value + 1.96 * error)
+    error = np.sqrt((count - 1) * left_out.var(axis=0)) if count > 1 else np.full(value.shape, np.nan)
+    return student_estimate(value, error, freedom=count - 1, positive=positive)
 
 
 def _words(long_name: str, symbol: str) -> dict[str, str]:

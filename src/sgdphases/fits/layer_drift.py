@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.fits.arrays import Floats
-from sgdphases.fits.drift_split import jackknife, products_of
+from sgdphases.fits.drift_split import products_of, replica_jackknife
 from sgdphases.fits.walks import walks_of
 
 FIT = "layer_drift"
@@ -39,11 +39,11 @@ def layer_drift(cube: xr.Dataset) -> xr.Dataset:
             `global_displacement`.
 
     Returns:
-        Over grid, times and layer, with `_error` (jackknife over replicas): `layer_along_start` (negative where weights
-        shrink), `layer_share` (its square without bias over that of the whole drift, NaN where that is not positive)
-        and `decay_ratio` (over ((1 - ηλ/(1 - β))^t - 1)|W*|: 1 where the drift along a layer is weight decay alone,
-        less where noise makes it grow; NaN without weight decay). Over grid and times `start_share`, with `_error`: the
-        sum of `layer_share`, of all layers along which decay pulls.
+        Over grid, times and layer, with `_error`, `_low`, `_high` (jackknife over replicas): `layer_along_start`
+        (negative where weights shrink), `layer_share` (its square without bias over that of the whole drift, NaN where
+        that is not positive) and `decay_ratio` (over ((1 - ηλ/(1 - β))^t - 1)|W*|: 1 where the drift along a layer is
+        weight decay alone, less where noise makes it grow; NaN without weight decay). Over grid and times
+        `start_share`, with interval: the sum of `layer_share`, of all layers along which decay pulls.
 
     Raises:
         ValueError: If a variable is missing, or there is a single replica.
@@ -78,11 +78,11 @@ def layer_drift(cube: xr.Dataset) -> xr.Dataset:
 
     alive = np.isfinite(products.own)
     parts = [everything(replica) for replica in range(products.replicas)]
-    estimates = jackknife(everything(), parts, alive, (*COURSES, "start_share"))
+    estimates = replica_jackknife(everything(), parts, alive, (*COURSES, "start_share"))
     found: dict[str, tuple] = {}
     for name, words in COURSES.items():
-        found |= walks.described(name, estimates[name], words, walks.grid.clock, "layer")
+        found |= walks.described(name, estimates[name], words, walks.grid.clock, "layer", interval=True)
     words = ("share of the drift along the starts of all layers", r"\sum_l\ldots")
-    found |= walks.described("start_share", estimates["start_share"], words, walks.grid.clock)
+    found |= walks.described("start_share", estimates["start_share"], words, walks.grid.clock, interval=True)
     coordinates = {name: cube[name] for name in ("layer", "layer_name") if name in cube.coords}
     return walks.finished(found, "drift of single layers along their weights", coordinates)

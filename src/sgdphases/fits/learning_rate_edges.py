@@ -12,7 +12,8 @@ import xarray as xr
 
 from sgdphases.ensemble import status as states
 from sgdphases.fits.arrays import Floats, logarithm, replica_mean
-from sgdphases.fits.curves import mean_over, over_replicas
+from sgdphases.fits.bootstrap import bootstrap
+from sgdphases.fits.curves import mean_over
 from sgdphases.fits.intervals import Estimate, normal_estimate
 from sgdphases.fits.strips import Strips, at_least, at_places, best_places, geometric, strips_of
 
@@ -195,7 +196,7 @@ def _best_rates(strips: Strips, status: np.ndarray, loss: np.ndarray) -> tuple[F
     each = np.stack([best(values[[r]], learned[[r]]) for r in range(len(values))])
     known = np.isfinite(each)
     deviation = np.sqrt(mean_over((each - mean_over(each)) ** 2) * known.sum(0) / np.maximum(known.sum(0) - 1, 1))
-    resampled = over_replicas(best, (values, learned), resamples=RESAMPLES)
+    resampled = bootstrap(best, (values, learned), resamples=RESAMPLES)
     place = best_places(values, learned)
     error = np.fmax(np.fmax(deviation, resampled.error), _cell(strips.rates)[:, :, None] / 4)
     return resampled.value, np.where(np.isfinite(resampled.value), error, np.nan), each, place

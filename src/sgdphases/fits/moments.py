@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sgdphases.fits.arrays import Floats
+from sgdphases.fits.bootstrap import bootstrap
 from sgdphases.fits.cells import STRETCHES, Cells, cells, mean_error, variance
-from sgdphases.fits.curves import over_replicas
 from sgdphases.fits.intervals import Estimate, normal_estimate
 from sgdphases.fits.walks import Walks
 from sgdphases.theory import langevin, momentum_sgd, reshuffled_noise
@@ -263,7 +263,7 @@ def medians(walks: Walks, point: int, found: Moments, theory: Theory, gate: np.n
 
 def _median(single: Callable[[Floats], Floats], sample: Floats) -> Estimate:
     """Median over the last axis of a statistic of replicas."""
-    made = over_replicas(lambda each: np.median(single(each), axis=-1), sample, resamples=RESAMPLES)
+    made = bootstrap(lambda each: np.median(single(each), axis=-1), sample, resamples=RESAMPLES)
     if len(sample) > 1:
         return made
     each = single(sample)

@@ -91,7 +91,8 @@ def _start(walks: Walks, rho: Floats, noise: Floats) -> dict[str, tuple]:
     """What belongs to the start alone."""
     nothing = normal_estimate(np.nan, np.nan)
     enough = len(rho) > 2
-    power = bootstrap(lambda x, y: slopes(x, y), (np.log(rho), np.log(noise))) if enough else nothing
+    logs, line = (np.log(rho), np.log(noise)), {"freedom": len(rho) - 2, "widened": False}
+    power = bootstrap(lambda x, y: slopes(x, y), logs, **line) if enough else nothing
     spread = bootstrap(lambda x, y: (y / x).std(ddof=1) / (y / x).mean(), (rho, noise)) if enough else nothing
     found = numbers("noise_power", power, ("power of the noise in the curvature", "g"), interval=True)
     words = ("spread of noise over curvature", r"\mathrm{sd}/\mathrm{mean}\,(\Sigma_{mm}/\rho_m)")

@@ -6,21 +6,19 @@ its depth. Sources: Zhang, Feng, Chen, Lai, arXiv 2107.09437, Fig. 2 (the optimu
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from sgdphases.fits.arrays import Floats, replica_mean
+from sgdphases.fits.bootstrap import bootstrap
 from sgdphases.fits.curves import (
     finished,
     interpolated,
     mean_over,
     moving_mean,
-    over_replicas,
     rises,
     smoothing_width,
     squared_coupling,
 )
 from sgdphases.fits.grid import Grid, described, grid_of, part_of
-from sgdphases.fits.intervals import Estimate
 from sgdphases.storage.cube import NO_VALUE
 
 EDGE, BEFORE = 1.0, 0.8
@@ -143,7 +141,7 @@ def _optimum(
         return np.concatenate([np.where(inside, places, np.nan), [there(mean_over(level)) for level in levels]])
 
     samples = (smooth[by], square, *(smooth[name] for name in names))
-    estimate = over_replicas(read, samples, resamples=RESAMPLES)
+    estimate = bootstrap(read, samples, resamples=RESAMPLES)
     words = PLACES | {name: LEVELS[name] for name in names}
     found: dict[str, tuple] = {}
     for index, (name, (long_name, symbol)) in enumerate(words.items()):
@@ -168,7 +166,7 @@ def _edge(grid: Grid, square: Floats, smooth: dict[str, Floats]) -> dict[str, tu
     for name, values in smooth.items():
         each = interpolated(grid.flow_time, values, time)
         words = (f"{LEVELS[name][0]} at a squared disorder of 1", LEVELS[name][1])
-        found |= described(grid, f"edge_{name}", over_replicas(mean_over, each), words)
+        found |= described(grid, f"edge_{name}", replica_mean(each), words)
     return found
 
 
@@ -176,12 +174,12 @@ def _end(cube: xr.Dataset, grid: Grid, square: Floats) -> dict[str, tuple]:
     """The last record."""
     alive = np.isfinite(square[..., -1])
     words = ("squared disorder at the end", "J^2")
-    found = described(grid, "end_squared_coupling", over_replicas(mean_over, square[..., -1]), words)
+    found = described(grid, "end_squared_coupling", replica_mean(square[..., -1]), words)
     for name, (long_name, symbol) in ENDS.items():
         if name in cube:
             last = np.where(alive, grid.curves(cube[name])[..., -1], np.nan)
             words = (f"{long_name} at the end", symbol)
-            found |= described(grid, f"end_{name.removeprefix('epoch_')}", over_replicas(mean_over, last), words)
+            found |= described(grid, f"end_{name.removeprefix('epoch_')}", replica_mean(last), words)
     return found
 
 
@@ -195,7 +193,7 @@ def _largest(cube: xr.Dataset, grid: Grid, accuracy: Floats) -> dict[str, tuple]
         curves = (mean, np.where(np.isfinite(mean), epoch, np.nan))
         return np.stack([np.take_along_axis(curve, place[:, None], axis=-1)[:, 0] for curve in curves])
 
-    estimate = over_replicas(read, accuracy, resamples=RESAMPLES)
+    estimate = bootstrap(read, accuracy, resamples=RESAMPLES)
     found: dict[str, tuple] = {}
     for index, (name, words) in enumerate(
         (
@@ -211,28 +209,12 @@ def _difference(grid: Grid, square: Floats, loss: Floats) -> dict[str, tuple]:
     """Test loss at J² = 0.8 less that at J² = 1, replica by replica."""
     places = (rises(grid.flow_time, square, level) for level in (BEFORE, EDGE))
     before, edge = (interpolated(grid.flow_time, loss, place) for place in places)
-    estimate = student(before - edge)
+    estimate = replica_mean(before - edge)
     attrs = ("test loss at a squared disorder of 0.8 less that at 1", r"L(J^2=0.8)-L(J^2=1)")
     verdict = np.select([np.isnan(estimate.low), estimate.low > 0, estimate.high < 0], [NO_VALUE, 1, 2], 0)
     found = described(grid, "loss_difference", estimate, attrs, interval=True)
     words = "where the test loss is lower: at a squared disorder of 1, or of 0.8"
     return found | {"loss_difference_verdict": _flag(grid, verdict, words, VERDICTS)}
-
-
-def student(values: Floats, *, confidence: float = 0.95) -> Estimate:
-    """Mean over replicas with Student's interval, which a bootstrap of few replicas would make too short.
-
-    Args:
-        values: Replicas first; NaN are left out.
-        confidence: Probability inside the interval.
-
-    Returns:
-        The mean; NaN errors with fewer than two replicas.
-    """
-    mean = replica_mean(values)
-    count = np.isfinite(values).sum(axis=0)
-    reach = stats.t.ppf(0.5 + confidence / 2, np.maximum(count - 1, 1)) * mean.error
-    return Estimate(mean.value, mean.error, mean.value - reach, mean.value + reach)
 
 
 def _reasons(found: dict[str, tuple]) -> list[str]:

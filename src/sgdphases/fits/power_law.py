@@ -5,10 +5,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from sgdphases.fits.bootstrap import bootstrap
-from sgdphases.fits.intervals import Estimate
+from sgdphases.fits.intervals import Estimate, reach_of
 
 Floats = NDArray[np.float64]
 Average = Literal["mean", "median", "geometric"]
@@ -91,8 +90,7 @@ def _line(x: Floats, y: Floats, weight: Floats, *, known: bool) -> tuple[Floats,
 def _power_law(coefficients: Floats, covariance: Floats, points: int, *, known: bool, confidence: float) -> PowerLaw:
     """Turn a line in logarithms into exponent and prefactor with intervals."""
     deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    level = 0.5 + confidence / 2
-    reach = stats.norm.ppf(level) if known else stats.t.ppf(level, max(points - 2, 1))
+    reach = reach_of(np.inf if known else max(points - 2, 1), confidence=confidence)
     low, high = coefficients - reach * deviation, coefficients + reach * deviation
     exponent = Estimate(coefficients[0], deviation[0], low[0], high[0])
     prefactor = np.exp(coefficients[1])
@@ -155,7 +153,8 @@ def replica_exponent(
     def exponent(replicas: Floats) -> Floats:
         return fit_power_law(x, replica_average(replicas, average), window=window).exponent.value
 
-    return bootstrap(exponent, y, resamples=resamples, confidence=confidence, seed=seed)
+    widened = average != "median"
+    return bootstrap(exponent, y, resamples=resamples, confidence=confidence, widened=widened, seed=seed)
 
 
 def local_exponents(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from sgdphases.fits.arrays import Floats
 from sgdphases.fits.interval_lines import bootstrapped_lines, interval_lines
-from sgdphases.fits.intervals import Estimate, normal_estimate
+from sgdphases.fits.intervals import Estimate
 from sgdphases.fits.strips import Strips
 
 
@@ -96,8 +96,10 @@ def crossing(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Flo
 def crossed(place: Floats, first: RateLines, second: RateLines) -> Estimate:
     """A crossing with its error, from those of the lines' heights `there`, taken as independent."""
     apart = np.abs(first.slope.value - second.slope.value)
-    error = np.hypot(first.there.error, second.there.error) / np.where(apart > 0, apart, np.nan)
-    return normal_estimate(place, error)
+    apart = np.where(apart > 0, apart, np.nan)
+    error = np.hypot(first.there.error, second.there.error) / apart
+    reach = np.hypot(*((line.there.high - line.there.low) / 2 for line in (first, second))) / apart
+    return Estimate(place, error, place - reach, place + reach)
 
 
 def shaped(estimate: Estimate, shape: tuple[int, ...]) -> Estimate:

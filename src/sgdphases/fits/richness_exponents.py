@@ -133,7 +133,7 @@ def _broken_law(richness: Floats, low: Floats, high: Floats) -> Estimate:
         inside = place.min() < fitted.x[2] < place.max() and np.linalg.matrix_rank(fitted.jac) == len(start)
         return fitted.x if fitted.success and inside else np.full(len(start), np.nan)
 
-    estimate = bootstrap(read, (x, y), resamples=BROKEN_RESAMPLES)
+    estimate = bootstrap(read, (x, y), resamples=BROKEN_RESAMPLES, freedom=len(x) - len(start), widened=False)
     if not np.isfinite(estimate.value).all():
         return estimate
     # What the intervals leave open, each value of the richness anywhere in its own.

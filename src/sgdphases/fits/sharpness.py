@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.fits.arrays import Floats, replica_mean
-from sgdphases.fits.curves import mean_over, over_replicas
+from sgdphases.fits.bootstrap import bootstrap
+from sgdphases.fits.curves import mean_over
 from sgdphases.fits.interval_lines import bootstrapped_lines
 from sgdphases.fits.intervals import Estimate, stacked
 from sgdphases.fits.rate_lines import shaped
@@ -131,7 +132,7 @@ def _bottom(strips: Strips) -> dict[str, tuple]:
         return mean_over(np.moveaxis(mean_over(each)[:, rich], 1, 0)) if rich.any() else each[0, :, 0] * np.nan
 
     about = ("smallest over largest curvature at the start, rich networks", words[1])
-    return found | strips.described("rich_start_ratio", over_replicas(over_rich, ratio), about)
+    return found | strips.described("rich_start_ratio", bootstrap(over_rich, ratio), about)
 
 
 def _counts(strips: Strips, learned: np.ndarray, places: np.ndarray) -> dict[str, tuple]:

@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from sgdphases.fits.arrays import Floats, replica_mean
-from sgdphases.fits.curves import mean_over, over_replicas
+from sgdphases.fits.bootstrap import bootstrap
+from sgdphases.fits.curves import mean_over
 from sgdphases.fits.drops import BASELINES, LEVELS, drop_times
 from sgdphases.fits.strips import Strips, strips_of
 
@@ -58,7 +59,7 @@ def silent_alignment(cube: xr.Dataset) -> xr.Dataset:
         return mean_over(np.moveaxis(mean_over(share)[:, rich], 1, 0)) if rich.any() else share[0, :, 0] * np.nan
 
     words = ("share of the final gain in alignment at the drop, rich networks", NAMES["silent_share"][1])
-    found |= strips.described("rich_silent_share", over_replicas(over_rich, parts[0]), words, strips.rate_axis)
+    found |= strips.described("rich_silent_share", bootstrap(over_rich, parts[0]), words, strips.rate_axis)
     missing = np.isnan(parts[0]).all(axis=(0, 1, 3))
     reasons = [f"no drop, or too little alignment gained, at {missing.sum()} of {missing.size} values of the richness"]
     return strips.finished(found, "alignment before the loss drops", reasons=reasons if missing.any() else [])

@@ -170,23 +170,19 @@ def _statistics(sample: Floats, unit: float, kernel: float) -> dict[str, Estimat
     mean = jackknife(lambda x: x.mean(), sample, groups=GROUPS)
     found = {"level_mean": mean}
     if np.isfinite(kernel):
-        found["kernel_ratio"] = _scaled(jackknife(lambda x: MASS_SQUARE - x.mean(), sample, groups=GROUPS), 1 / kernel)
+        found["kernel_ratio"] = jackknife(lambda x: MASS_SQUARE - x.mean(), sample, groups=GROUPS).times(1 / kernel)
     if sample.shape[-1] == 1:
-        found["deviation_slope"] = _scaled(jackknife(lambda x: x.std(), sample, groups=GROUPS), 1 / unit)
+        found["deviation_slope"] = jackknife(lambda x: x.std(), sample, groups=GROUPS).times(1 / unit)
         return found
     gap = sample[..., 0] - sample[..., -1]
     found["mean_spacing"] = jackknife(lambda s: s.mean(), gap, groups=GROUPS)
-    found["spacing_slope"] = _scaled(found["mean_spacing"], 1 / unit)
+    found["spacing_slope"] = found["mean_spacing"].times(1 / unit)
     found["spacing_variance"] = jackknife(lambda s: s.var() / s.mean() ** 2, gap, groups=GROUPS)
     found["level_centre"], found["level_width"] = degenerate_level_fit(sample.reshape(len(sample), -1), groups=10)
     # Width and spacing come from the same levels; the width's own error is the larger part of the ratio's.
     ratio = np.sqrt(np.pi) / found["mean_spacing"].value
-    found["width_ratio"] = _scaled(found["level_width"], ratio)
+    found["width_ratio"] = found["level_width"].times(ratio)
     return found
-
-
-def _scaled(estimate: Estimate, factor: float) -> Estimate:
-    return Estimate(*(part * factor for part in (estimate.value, estimate.error, estimate.low, estimate.high)))
 
 
 def _histogram(sample: Floats) -> tuple[Floats, Floats]:

@@ -222,15 +222,18 @@ def at_places(values: np.ndarray, places: np.ndarray) -> Floats:
 
 
 def at_least(estimate: Estimate, error: Floats) -> Estimate:
-    """The estimate with an error that is no smaller than another one, and the normal interval of that error."""
+    """The estimate with an error that is no smaller than another one, and an interval that holds those of both."""
     known = np.isfinite(estimate.value)
-    return normal_estimate(estimate.value, np.where(known, np.fmax(estimate.error, error), np.nan))
+    other = normal_estimate(estimate.value, np.where(known, error, np.nan))
+    larger = np.where(known, np.fmax(estimate.error, other.error), np.nan)
+    return Estimate(estimate.value, larger, np.fmin(estimate.low, other.low), np.fmax(estimate.high, other.high))
 
 
 def geometric(values: Floats) -> Estimate:
     """Geometric mean over the first axis with the standard error of the replicas' scatter; NaN are left out."""
     mean = replica_mean(logarithm(values))
-    return normal_estimate(np.exp(mean.value), np.exp(mean.value) * mean.error)
+    value, low, high = (np.exp(part) for part in (mean.value, mean.low, mean.high))
+    return Estimate(value, value * mean.error, low, high)
 
 
 @dataclass(frozen=True)

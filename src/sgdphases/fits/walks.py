@@ -14,7 +14,7 @@ import xarray as xr
 
 from sgdphases.fits.arrays import Floats, labelled
 from sgdphases.fits.grid import Grid, attributes_of, described, grid_of
-from sgdphases.fits.intervals import Estimate, normal_estimate
+from sgdphases.fits.intervals import Estimate
 from sgdphases.quantities import attributes
 from sgdphases.theory import reshuffled_noise
 
@@ -203,7 +203,7 @@ def named(dimension: str, names: Sequence[str], about: str) -> dict[str, tuple]:
 def over_constant(estimate: Estimate, constant: Floats) -> Estimate:
     """An estimate over a positive number that has no error; NaN where that number is none."""
     usable = np.where(np.isfinite(constant) & (constant > 0), constant, np.nan)
-    return normal_estimate(estimate.value / usable, estimate.error / usable)
+    return estimate.times(1 / usable)
 
 
 def epochs_of(walks: Walks) -> Floats:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from sgdphases.fits.arrays import Floats, slopes
+from sgdphases.fits.arrays import Floats, replica_mean, slopes
+from sgdphases.fits.bootstrap import bootstrap
 from sgdphases.fits.curves import (
     REACHED,
     finished,
     growth_window,
     mean_over,
-    over_replicas,
     rises,
     squared_coupling,
 )
@@ -138,8 +138,8 @@ def per_epoch(cube: xr.Dataset, grid: Grid) -> Floats:
 
 
 def _growth(cube: xr.Dataset, grid: Grid, lines: Lines) -> dict[str, tuple]:
-    constant, factor = over_replicas(mean_over, lines.slope), per_epoch(cube, grid)
-    early, intercept = (over_replicas(mean_over, values) for values in (lines.early, lines.intercept))
+    constant, factor = replica_mean(lines.slope), per_epoch(cube, grid)
+    early, intercept = (replica_mean(values) for values in (lines.early, lines.intercept))
     window = "growth constant of the squared disorder"
     found = described(grid, "growth_constant", constant, (window, "k=dJ^2/d\\tau"), interval=True)
     found |= described(grid, "early_growth_constant", early, (f"{window}, early in the window", "k"))
@@ -176,7 +176,7 @@ def _edge(cube: xr.Dataset, grid: Grid, square: Floats) -> dict[str, tuple]:
         ("edge_epoch_time", time, ("flow time per sample at a squared disorder of 1", r"\tau_e")),
     ):
         each = np.where(passing & np.isfinite(time), values, np.nan)
-        found |= described(grid, name, over_replicas(mean_over, each), words)
+        found |= described(grid, name, replica_mean(each), words)
     return found
 
 
@@ -184,12 +184,12 @@ def _ends(grid: Grid, square: Floats) -> dict[str, tuple]:
     found: dict[str, tuple] = {}
     for name, place in (("start", 0), ("end", -1)):
         words = (f"squared disorder at the {name}", "J^2")
-        found |= described(grid, f"{name}_squared_coupling", over_replicas(mean_over, square[..., place]), words)
+        found |= described(grid, f"{name}_squared_coupling", replica_mean(square[..., place]), words)
     return found
 
 
 def _mean_coupling(grid: Grid, mean: Floats) -> dict[str, tuple]:
-    start = over_replicas(mean_over, mean[..., 0])
+    start = replica_mean(mean[..., 0])
     found = described(grid, "start_mean_coupling", start, ("mean of the weights at the start", "J_0"))
     largest = np.where(np.isfinite(mean), np.abs(mean), 0.0).max(axis=(0, 2)).reshape(grid.shape)
     words = {"long_name": "largest mean of the weights, over time and replicas", "units": "1", "symbol": "|J_0|"}
@@ -260,7 +260,7 @@ def _exponents(cube: xr.Dataset, grid: Grid, slope: Floats, used: np.ndarray, su
     def exponents(constants: Floats) -> Floats:
         return _regressed(mean_over(constants) * factor, design, np.isfinite(constants).sum(axis=0))
 
-    estimate = over_replicas(exponents, slope[:, used])
+    estimate = bootstrap(exponents, slope[:, used])
     found: dict[str, tuple] = {}
     for place, (name, symbol) in enumerate(LAWS.items()):
         words = (f"exponent of the growth in an epoch in {symbol}", rf"d\ln A/d\ln({symbol})")
@@ -294,7 +294,7 @@ def _constants(slope: Floats, suffix: str) -> dict[str, tuple]:
         each = each[np.isfinite(each)]
         return np.array([each.mean(), np.median(each)]) if each.size else np.full(2, np.nan)
 
-    estimate = over_replicas(averages, slope)
+    estimate = bootstrap(averages, slope)
     found: dict[str, tuple] = {}
     for place, name in enumerate(("mean", "median")):
         words = (f"{name} growth constant of the points", "k")
