@@ -15,6 +15,8 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DO_NOT_TRACK"] = "true"
+# No device is leased, and none is waited for, unless a test pretends some.
+os.environ["SGDPHASES_DEVICES"] = ""
 # A developer's own settings must not decide what a test does.
 for _name in ("MLFLOW_TRACKING_URI", "SNAKEMAKE_PROFILE", "PYTHONPATH"):
     os.environ.pop(_name, None)
@@ -66,6 +68,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test that is marked `mirror` where there is no mirror."""
     if item.get_closest_marker("mirror"):
         local_mirror()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have slow tests, so that no worker is left alone with them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,7 +22,7 @@ PACKAGE = "sgdphases"
 FLOORS = (
     ("files", "choices", "times", "devices"),
     ("quantities", "faults", "leases"),
-    ("axes",),
+    ("axes", "invocation"),
     ("theory", "datasets", "ensemble"),
     ("observables",),
     ("storage",),
@@ -32,6 +32,7 @@ FLOORS = (
     ("training",),
     ("config",),
     ("shards",),
+    ("estimates",),
     ("project",),
     ("steps",),
 )
@@ -62,7 +63,7 @@ FRUGAL = {
 
 # All that step `train` may reach: an edit of anything else never trains again.
 TRAIN_REACHES = ("files", "choices", "ensemble", "datasets", "storage.records", "storage.start", "provenance", "steps")
-TRAIN_REACHES += ("tracking.spool", "tracking.address")
+TRAIN_REACHES += ("tracking.spool", "tracking.address", "devices", "leases")
 
 # What Snakemake itself, and every job it starts, imports while it reads the rules: must not take seconds.
 HEAVY = ("torch", "torchvision", "mlflow", "matplotlib", "seaborn", "xarray", "sklearn", "pandas")
@@ -239,7 +240,7 @@ def test_only_common_smk_holds_imports():
         if path.name != "common.smk":
             assert all(name.startswith("snakemake.") for name in found), path
         rooms = {name.split(".")[1] for name in found if name.startswith(f"{PACKAGE}.")}
-        assert rooms <= {"config", "provenance", "tracking", "shards", "project"}, path
+        assert rooms <= {"config", "provenance", "tracking", "shards", "project", "invocation"}, path
 
 
 # The checker must be able to find fault: small trees, each with one.

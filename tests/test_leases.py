@@ -348,6 +348,25 @@ def test_a_job_on_the_processor_leases_nothing(monkeypatch, tmp_path):
     assert not (tmp_path / "leases").exists()
 
 
+@pytest.mark.parametrize(("memory", "share"), [(20000, "0.2500"), (90000, None), (None, None)])
+def test_torch_may_take_what_was_leased_and_a_job_that_is_too_large_takes_all(memory, share, tmp_path):
+    program = (
+        "from sgdphases.leases import keep_device as keep\n"
+        "import os\n"
+        f"keep('auto', {memory} and {memory} * 2**20)\n"
+        "print(os.environ.get('PYTORCH_CUDA_ALLOC_CONF'))\n"
+        "input()"
+    )
+    environment = os.environ | {"SGDPHASES_DEVICES": "0:80000", "PYTORCH_CUDA_ALLOC_CONF": "garbage_collection:0.9"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes) as process:
+        more = "" if share is None else f",per_process_memory_fraction:{share}"
+        assert process.stdout.readline().strip() == f"garbage_collection:0.9{more}"
+        (claim,) = claims(tmp_path)
+        assert claim["memory"] == (None if share is None else memory * 2**20)
+        process.communicate("\n")
+
+
 def test_a_process_keeps_its_device_when_it_asks_again(tmp_path):
     program = (
         "from sgdphases.leases import keep_device as keep\n"

@@ -29,6 +29,7 @@ from typing import Any
 from sgdphases.devices import MEBIBYTE, VISIBLE, Device, visible_devices
 
 FOLDER = "SGDPHASES_LEASES"
+ALLOCATOR = "PYTORCH_CUDA_ALLOC_CONF"
 LOOK_SECONDS = 0.1  # between two looks of one that waits
 GUARD_SECONDS, GUARD_PATIENCE = 0.005, 2.0  # between two tries; the least time to try, whatever the timeout
 LOG_SECONDS = 60.0
@@ -314,7 +315,8 @@ def keep_device(
 
     Args:
         word: auto, cpu or cuda; nothing is leased for cpu.
-        memory: Bytes that the job may use; None for a whole device.
+        memory: Bytes that the job will use at most, as far as one can tell: torch is kept from more on a device that
+            is shared. None for a whole device, which a job that needs more than any device has takes as well.
         timeout: Seconds to wait at most; None for as long as it takes.
         asked_by: Who asks, for the log lines of those who wait.
 
@@ -331,9 +333,21 @@ def keep_device(
         devices, assigned = visible_devices()
         if not devices:
             return None
+        if memory is not None and all(device.memory is not None and memory > device.memory for device in devices):
+            log.warning("%s may not be enough: no device has %s", devices[0].name, _mebibytes(memory))
+            memory = None
         if assigned and len(devices) == 1:
             _kept["device"] = devices[0], None
         else:
             _kept["device"] = acquire(devices, memory, folder=lease_folder(), timeout=timeout, asked_by=asked_by)
+            _limit(memory, _kept["device"][0])
     os.environ[VISIBLE] = _kept["device"][0].name
     return os.environ[VISIBLE]
+
+
+def _limit(memory: int | None, device: Device) -> None:
+    """Let torch refuse more than was leased, rather than take it from others; its variable is read as CUDA begins."""
+    if memory is not None and device.memory is not None:
+        earlier = os.environ.get(ALLOCATOR)
+        share = f"per_process_memory_fraction:{memory / device.memory:.4f}"
+        os.environ[ALLOCATOR] = f"{earlier},{share}" if earlier else share

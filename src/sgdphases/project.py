@@ -10,6 +10,7 @@ from sgdphases.config import Card, ConfigError, read_card, read_config
 from sgdphases.datasets.registry import DATASETS, stored, stored_name
 from sgdphases.datasets.remote import imagenet_folder
 from sgdphases.datasets.table_folder import table_folder
+from sgdphases.estimates import Needs, start_needs, train_needs
 from sgdphases.files import read_json
 from sgdphases.provenance import digest, fingerprint
 from sgdphases.shards import Part, parts, start_name
@@ -35,6 +36,7 @@ class Project:
         self.paths: dict[str, str] = {}
         self._parts: dict[str, dict[str, Part]] = {}
         self._starts: dict[str, str | None] = {}
+        self._needs: dict[tuple[str, str], Needs] = {}
         for name in self.config.experiments:
             path = Path(os.path.relpath(folder / f"{name}.yaml"))
             self.cards[name] = read_card(path)
@@ -127,6 +129,34 @@ class Project:
     def checkpoint_seconds(self, experiment: str) -> int:
         """Seconds of training between two checkpoints of a shard."""
         return self.cards[experiment].ensemble.checkpoint_seconds
+
+    def needs(self, experiment: str, shard: str) -> Needs:
+        """What training a shard needs."""
+        key = (experiment, shard)
+        if key not in self._needs:
+            part = self._parts[experiment][shard]
+            self._needs[key] = train_needs(self.cards[experiment], part, device=self.config.device)
+        return self._needs[key]
+
+    def start_needs(self, experiment: str) -> Needs:
+        """What making the start of an experiment needs."""
+        card = self.cards[experiment]
+        return start_needs(card, card.ensemble.start, device=self.config.device)
+
+    @property
+    def gpus(self) -> int:
+        """Devices that each job that trains asks its scheduler for: none unless the configuration says cuda."""
+        return int(self.config.device == "cuda")
+
+    def hours(self) -> float:
+        """How long all training that is not done yet is expected to take, one job at a time."""
+        waiting = (
+            self.needs(name, shard).seconds
+            for name, shards in self._parts.items()
+            for shard in shards
+            if not Path(f"results/{name}/records/{shard}.nc").exists()
+        )
+        return sum(waiting) / 3600
 
     def measures(self, experiment: str) -> str:
         """Digest of what is measured: changes when the card's observables do."""

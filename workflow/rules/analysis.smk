@@ -13,6 +13,8 @@ rule fit:
         "results/{experiment}/benchmarks/fit-{fit}.tsv"
     conda:
         "../../envs/python.yaml"
+    resources:
+        mem_mb=reading_memory_of,
     params:
         code=fingerprint("fit"),
     shell:
@@ -33,6 +35,8 @@ rule grade:
         "results/{experiment}/benchmarks/grade.tsv"
     conda:
         "../../envs/python.yaml"
+    resources:
+        mem_mb=reading_memory_of,
     params:
         code=fingerprint("grade"),
         card=card_of,
@@ -83,6 +87,8 @@ rule draw:
         "results/{experiment}/benchmarks/draw-{figure}.tsv"
     conda:
         "../../envs/python.yaml"
+    resources:
+        mem_mb=reading_memory_of,
     params:
         code=fingerprint("draw"),
         card=card_of,

@@ -33,11 +33,16 @@ rule start:
         data=DATA,
         device=PROJECT.config.device,
         checkpoint_seconds=checkpoint_seconds_of,
+        mem_mb=start_memory_of,
+        runtime=start_minutes_of,
+        gpu=PROJECT.gpus,
+        device_memory=start_device_memory_of,
     params:
         code=start_code_of,
     shell:
         "python -m sgdphases.steps.start --content {input.content} --experiment {wildcards.experiment}"
         " --start {output} --data {resources.data} --manifest {input.data} --device {resources.device}"
+        " --device-memory {resources.device_memory}"
         " --checkpoints results/{wildcards.experiment}/checkpoints/start-{params.code}"
         " --checkpoint-seconds {resources.checkpoint_seconds} --spool {log.spool} 2> {log.text}"
 
@@ -63,13 +68,18 @@ rule train:
         data=DATA,
         device=PROJECT.config.device,
         checkpoint_seconds=checkpoint_seconds_of,
+        # What the scheduler is asked for follows from the shard's content.
+        mem_mb=train_memory_of,
+        runtime=train_minutes_of,
+        gpu=PROJECT.gpus,
+        device_memory=train_device_memory_of,
     params:
         code=train_code_of,
         start=start_option_of,
     shell:
         "python -m sgdphases.steps.train --shard {input.shard} --records {output} --data {resources.data}"
         " --manifest {input.data} --checkpoints results/{wildcards.experiment}/checkpoints/{wildcards.shard}-{params.code}"
-        " --threads {threads} --device {resources.device}"
+        " --threads {threads} --device {resources.device} --device-memory {resources.device_memory}"
         " --checkpoint-seconds {resources.checkpoint_seconds} --spool {log.spool} {params.start} 2> {log.text}"
 
 
@@ -89,6 +99,8 @@ rule measure:
     threads: threads_of
     resources:
         data=DATA,
+        mem_mb=reading_memory_of,
+        runtime=train_minutes_of,
     params:
         code=measure_code_of,
         card=card_of,
@@ -111,6 +123,8 @@ rule merge:
         "results/{experiment}/benchmarks/merge.tsv"
     conda:
         "../../envs/python.yaml"
+    resources:
+        mem_mb=reading_memory_of,
     params:
         code=fingerprint("merge"),
         card=card_of,

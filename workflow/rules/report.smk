@@ -31,6 +31,8 @@ rule track:
         "results/{experiment}/benchmarks/track.tsv"
     conda:
         "../../envs/python.yaml"
+    resources:
+        mem_mb=reading_memory_of,
     params:
         uri=PROJECT.tracking_uri,
         card=card_of,

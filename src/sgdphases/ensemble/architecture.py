@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from sgdphases.ensemble.geometry import Geometry, check_kind, convolutions
+from sgdphases.ensemble.geometry import Geometry, check_kind, convolutions, side_of
 from sgdphases.ensemble.pieces import Piece, check_modular, check_pieces, is_modular, pieces
 
 ACTIVATIONS = ("tanh", "relu", "erf", "linear")
@@ -131,6 +131,22 @@ class Network:
         """Numbers of the largest array that a layer makes of one sample."""
         each = enumerate(self.geometries)
         return max(self.shape(layer)[0] if geometry is None else geometry.largest for layer, geometry in each)
+
+    @cached_property
+    def places(self) -> tuple[int, ...]:
+        """Per layer, places of one sample where its weights are applied, or a few more; 1 of a dense layer."""
+        if self.kind != "resnet18":
+            return tuple(1 if geometry is None else geometry.positions for geometry in self.geometries)
+        side, narrow = side_of(self.kind, self.widths[0], self.channels), self.widths[1]
+        if self.stem == "imagenet":
+            side //= 2  # of the maximum that follows
+        across = (max(side * narrow // max(piece.out, narrow), 1) for piece in self.pieces)
+        return tuple(1 if p.word == "dense" else size**2 for p, size in zip(self.pieces, across, strict=True))
+
+    @property
+    def products(self) -> int:
+        """Multiplications that make the output of one sample."""
+        return sum(math.prod(self.shape(layer)) * self.places[layer] for layer in range(self.layers))
 
     def unit(self, layer: int) -> float:
         """The c in W = c theta, weights and bias of a layer alike; 1 where weights themselves are the parameters."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sgdphases.ensemble.architecture import Network
-from sgdphases.ensemble.geometry import side_of
 from sgdphases.ensemble.groups import WINDOW
 from sgdphases.ensemble.iteration import groups_by_matrix
 from sgdphases.ensemble.kinds import kind_of_row
@@ -91,19 +89,8 @@ def kept_by_graph(shard: Shard) -> int:
         Three for each number that a layer makes: what it reads, what it makes, and the derivative.
     """
     network = shard.network
-    made = (piece.out * places for piece, places in zip(network.pieces, _places(network), strict=True))
+    made = (piece.out * places for piece, places in zip(network.pieces, network.places, strict=True))
     return shard.batch_size * (network.widths[0] + 3 * sum(made))
-
-
-def _places(network: Network) -> list[int]:
-    """Places of an image at which each layer of a modular network has its outputs, or a few more; 1 of vectors."""
-    if network.kind != "resnet18":
-        return [1] * network.layers
-    side, narrow = side_of(network.kind, network.widths[0], network.channels), network.widths[1]
-    if network.stem == "imagenet":
-        side //= 2  # of the maximum that follows
-    across = (max(side * narrow // max(piece.out, narrow), 1) for piece in network.pieces)
-    return [1 if piece.word == "dense" else size**2 for piece, size in zip(network.pieces, across, strict=True)]
 
 
 def stride(shard: Shard, word: str = "cpu") -> int:
@@ -121,8 +108,7 @@ def stride(shard: Shard, word: str = "cpu") -> int:
     network = shard.network
     if not network.modular:
         return WINDOW
-    made = sum(p.out * p.fan_in * places for p, places in zip(network.pieces, _places(network), strict=True))
-    return min(WINDOW, max(1, WORK[word] // (3 * made * shard.batch_size * len(shard))))
+    return min(WINDOW, max(1, WORK[word] // (3 * network.products * shard.batch_size * len(shard))))
 
 
 def plan(shard: Shard, device: Device, threads: int = 1) -> list[np.ndarray]:
