@@ -75,7 +75,7 @@ def test_who_fell_silent_was_killed(tmp_path):
     assert (failed.status, failed.tags["cause"]) == (FAILED, "RuntimeError: no")
 
 
-def test_the_last_word_counts_for_everything_but_metrics(tmp_path):
+def test_the_last_word_counts_for_everything_but_metrics_and_params(tmp_path):
     with Spool(tmp_path / "a.jsonl", experiment="toy", rule="fit", key="", project=tmp_path) as spool:
         for turn in (1, 2):
             spool.params({"turn": turn, "rate": 0.1, "axes": ["a", 1]})
@@ -84,7 +84,7 @@ def test_the_last_word_counts_for_everything_but_metrics(tmp_path):
             spool.artifact(tmp_path / "map.png", f"turn{turn}")
             spool.dataset("digits", f"d{turn}", "here")
     (run,) = from_spools([tmp_path])
-    assert run.params == {"turn": "2", "rate": "0.1", "axes": '["a", 1]'}
+    assert run.params == {"turn": "1", "rate": "0.1", "axes": '["a", 1]'}
     assert run.tags["turn"] == "2"
     assert (run.note, run.artifacts, run.datasets) == ("turn 2", (("map.png", "turn2"),), {"digits": ("d2", "here")})
     assert run.name == "fit"

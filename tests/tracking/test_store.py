@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from sgdphases.tracking import address, store
+from sgdphases.tracking.limits import KEYS_PER_RUN
 from sgdphases.tracking.runs import EXPERIMENT, JOB, POINT, Run, from_spools, overview
 from sgdphases.tracking.spool import FAILED, FINISHED, KILLED, RUNNING, Spool
 
@@ -206,14 +207,14 @@ def test_limits_of_the_store(uri, caplog):
     )
     assert store.write(toy(run), uri).complete
     one = stored(uri)["train 0"]
-    assert len(one.data.metrics) == store.KEYS_PER_RUN
+    assert len(one.data.metrics) == KEYS_PER_RUN
     assert one.data.tags["metrics_left_out"] == "m30, m31, m32, m33, m34"
     assert one.data.tags["infinite.m01"] == "at 2 steps, the first 3"
     assert one.data.metrics["m01"] == 1.0
     assert (len(one.data.params), len(one.data.params["long"]), one.data.params["odd_name__"]) == (252, 6000, "1")
     assert one.data.params["long"].endswith("(cut)")
     assert len(one.data.tags["long"]) == 8000
-    assert census(uri)["metrics"] == 2499 + store.KEYS_PER_RUN + 1
+    assert census(uri)["metrics"] == 2499 + KEYS_PER_RUN + 1
     assert "the store takes the first 30" in caplog.text
 
 

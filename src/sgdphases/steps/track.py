@@ -19,6 +19,7 @@ from sgdphases.storage import cube as cubes
 from sgdphases.storage.cube import NUMBERED, clock_of
 from sgdphases.tracking import store
 from sgdphases.tracking.address import absolute, shown
+from sgdphases.tracking.limits import KEYS_PER_RUN
 from sgdphases.tracking.runs import POINT, Run, digest, from_spools, overview, text
 from sgdphases.tracking.views import DEVIATION, LOG
 
@@ -32,7 +33,7 @@ MOST_POINTS = 1000
 UNTOLD = set(NUMBERED) - {"layer", "control"}
 """Dimensions whose variables are no single number of a point."""
 
-MOST_METRICS = store.KEYS_PER_RUN
+MOST_METRICS = KEYS_PER_RUN
 
 
 def main(argv: list[str] | None = None) -> None:

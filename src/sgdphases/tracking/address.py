@@ -50,9 +50,12 @@ def artifacts(uri: str) -> str | None:
         uri: The store's URI, as `absolute` gives it.
 
     Returns:
-        The URI of the folder `artifacts` beside an SQLite file; None for a server, which knows by itself.
+        The URI of the folder `artifacts` beside an SQLite file, of `results/tracking/artifacts` for another database;
+        None for a server, which knows by itself.
     """
-    return as_uri(Path(uri.removeprefix("sqlite:///")).parent / "artifacts") if uri.startswith("sqlite:") else None
+    if uri.startswith("sqlite:"):
+        return as_uri(Path(uri.removeprefix("sqlite:///")).parent / "artifacts")
+    return None if uri.startswith(("http:", "https:")) else as_uri("results/tracking/artifacts")
 
 
 def as_uri(root: str | Path) -> str:

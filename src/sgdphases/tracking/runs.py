@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from sgdphases.files import sha256
-from sgdphases.tracking.spool import FINISHED, KILLED, RUNNING, Event, alive, read
+from sgdphases.tracking.spool import FAILED, FINISHED, KILLED, RUNNING, Event, alive, read
 
 log = logging.getLogger(__name__)
 
 EXPERIMENT, JOB, POINT = "experiment", "job", "point"
+INVOCATION, TASK = "invocation", "task"  # one call of Snakemake, and one job of it
+KINDS = (EXPERIMENT, INVOCATION, JOB, TASK, POINT)
+"""All kinds, parents before their children."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class Run:
     """One run of the tracking store.
 
     Attributes:
-        kind: experiment, job or point.
+        kind: experiment, job, point, invocation or task.
         experiment: The experiment it belongs to.
         key: What tells it from the others of its kind in the experiment.
         name: What the user reads in the table.
@@ -41,6 +44,7 @@ class Run:
         note: Its description in Markdown.
         datasets: Name to (digest, source).
         artifacts: (path, folder inside the run's artifacts), paths as a reader in the project folder finds them.
+        parent: Identity of the run it stands under; empty for the experiment's.
     """
 
     kind: str
@@ -57,6 +61,7 @@ class Run:
     note: str = ""
     datasets: dict[str, tuple[str, str]] = field(default_factory=dict)
     artifacts: tuple[tuple[str, str], ...] = ()
+    parent: str = ""
 
     @cached_property
     def identity(self) -> str:
@@ -125,6 +130,12 @@ def from_events(events: Sequence[Event], *, running: bool = False) -> list[Run]:
     return [_job(same, running=running) for same in jobs.values()]
 
 
+def standing(jobs: Iterable[Run]) -> str:
+    """The status of what has these jobs: RUNNING while one does, then the worst of theirs."""
+    found = {job.status for job in jobs}
+    return next((status for status in (RUNNING, FAILED, KILLED) if status in found), FINISHED)
+
+
 def overview(experiment: str, jobs: Sequence[Run], **words: Any) -> Run:
     """The parent run of an experiment: it begins with the first job, ends with the last, and has their data sets.
 
@@ -147,7 +158,7 @@ def overview(experiment: str, jobs: Sequence[Run], **words: Any) -> Run:
         key="",
         name=experiment,
         start=start,
-        end=max(ends, default=start),
+        end=None if words.get("status") == RUNNING else max(ends, default=start),
         tags=tags,
         datasets={name: known for job in own for name, known in job.datasets.items()},
         **words,
@@ -156,7 +167,8 @@ def overview(experiment: str, jobs: Sequence[Run], **words: Any) -> Run:
 
 def content(run: Run, project: Path) -> str:
     """Digest of all that a run writes, its files' content included."""
-    values = asdict(run) | {"start": None, "metrics": [[*place, value] for place, value in run.metrics.items()]}
+    values = {name: value for name, value in asdict(run).items() if name != "parent"}
+    values |= {"start": None, "metrics": [[*place, value] for place, value in run.metrics.items()]}
     files = [sha256(project / path) if (project / path).is_file() else None for path, _ in run.artifacts]
     return digest([values, files])
 
@@ -179,6 +191,8 @@ def _job(attempts: list[list[Event]], *, running: bool) -> Run:
     status, end, cause = _ending(attempts[-1], running=running)
     rule, key, code = first["rule"], first["key"], first["code"]
     tags = {"rule": rule, "key": key, "code": code, "attempts": str(len(attempts)), **found["tags"]}
+    if "workflow" in first:
+        tags["workflow"] = first["workflow"]
     return Run(
         kind=JOB,
         experiment=first["experiment"],
@@ -203,10 +217,12 @@ def _short(key: str) -> str:
 
 
 def _take(found: dict[str, Any], event: Event) -> None:
-    """Add what one event tells to what was found; later words replace earlier ones."""
+    """Add what one event tells to what was found; later words replace earlier ones, except of params."""
     match event["event"]:
-        case "params" | "tags":
-            found[event["event"]].update(event["values"])
+        case "params":  # the store never changes one, so that the first stands there however often it is replayed
+            found["params"] = event["values"] | found["params"]
+        case "tags":
+            found["tags"].update(event["values"])
         case "note":
             found["note"] = event["text"]
         case "dataset":

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
         parser.exit(1, f"There is no store at {uri} yet; run an experiment first.\n")
     port = free_port(args.port)
-    server = subprocess.Popen(command(uri, port), env=environment(os.environ))
+    server = subprocess.Popen(command(uri, port), env=environment(os.environ, uri))
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         if _up(server, port):
@@ -68,21 +68,22 @@ def command(uri: str, port: int) -> list[str]:
     """
     hosts = ",".join(f"{name}{port_}" for name in ("127.0.0.1", "localhost") for port_ in ("", f":{port}"))
     words = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", uri, "--allowed-hosts", hosts, "--uvicorn-opts", "--log-level warning"]
+    words += ["--allowed-hosts", hosts, "--uvicorn-opts", "--log-level warning"]
     root = artifacts(uri)
     return words if root is None else [*words, "--artifacts-destination", root]
 
 
-def environment(outer: Mapping[str, str]) -> dict[str, str]:
-    """The server's environment: nothing is reported to anyone, no jobs, no pickles.
+def environment(outer: Mapping[str, str], uri: str) -> dict[str, str]:
+    """The server's environment: nothing is reported to anyone, no jobs, no pickles; and the store.
 
     Args:
         outer: The environment to begin with.
+        uri: The store's absolute URI; here nobody reads the password that it may hold, unlike on a command line.
 
     Returns:
         The environment.
     """
-    return {**outer, **QUIET}
+    return {**outer, **QUIET, "MLFLOW_BACKEND_STORE_URI": uri}
 
 
 def free_port(first: int) -> int:

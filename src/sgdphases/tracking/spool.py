@@ -7,6 +7,7 @@ it is written:
 - the first line of an attempt names the run (experiment, rule, key, code) and its start; a job that was killed and
   resumes keeps that start, a job that had finished and runs once more begins the run's next `generation`;
 - a metric happens at the run's start plus one millisecond per step, whenever it is written or replayed;
+- an attempt that a workflow has started names that workflow's invocation, as the variable SGDPHASES_WORKFLOW says it;
 - every line carries its own checksum, so the line a kill tore, or a disk damaged, is left out and the others count.
 
 Nothing here raises into the job: where the disk is full or the folder forbidden, one warning is logged.
@@ -21,7 +22,7 @@ import os
 import signal
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+WORKFLOW = "SGDPHASES_WORKFLOW"
+"""The variable by which jobs inherit the id of the invocation that has started them."""
 
 Event = dict[str, Any]
 
@@ -98,10 +101,19 @@ class Spool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write how the job ended, sync and close; the exception goes on its way."""
+        self.end(self._end(kind, error), None if error is None else f"{type(error).__name__}: {error}"[:500])
+
+    def end(self, status: str, cause: str | None = None) -> None:
+        """Write how the job ended, sync and close; what is written afterwards is not kept.
+
+        Args:
+            status: FINISHED, FAILED or KILLED.
+            cause: Why, in words.
+        """
         self._silence()
         if self._file is None:
             return
-        self._status(self._end(kind, error), None if error is None else f"{type(error).__name__}: {error}"[:500])
+        self._status(status, cause)
         try:
             os.fsync(self._file)
             os.close(self._file)
@@ -153,6 +165,11 @@ class Spool:
         self._write("tags", values={str(name): str(value) for name, value in values.items()})
 
     @_harmless
+    def other(self, event: str, **fields: Any) -> None:
+        """Write down an event of another kind, for a reader that knows it; the others pass over it."""
+        self._write(event, **{name: _plain(value) for name, value in fields.items()})
+
+    @_harmless
     def note(self, markdown: str) -> None:
         """Write down the run's description in Markdown; a later one replaces an earlier one."""
         self._write("note", text=str(markdown))
@@ -167,7 +184,8 @@ class Spool:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         with contextlib.suppress(OSError):  # a file system without locks
             _hold(self._file)
-        self._write("identity", format=FORMAT, **self.identity, **_attempt(earlier, self.identity))
+        started_by = {"workflow": os.environ[WORKFLOW]} if os.environ.get(WORKFLOW) else {}
+        self._write("identity", format=FORMAT, **self.identity, **_attempt(earlier, self.identity), **started_by)
         self._status(RUNNING)
 
     def _status(self, status: str, cause: str | None = None) -> None:
@@ -242,13 +260,35 @@ def read(path: str | Path) -> list[Event]:
         The events in order. A torn or damaged line is left out; if it is not the last one the log says so.
     """
     lines = Path(path).read_bytes().split(b"\n")
+    return _events(lines, f"{path}", last=len(lines))
+
+
+def read_on(path: str | Path, place: int) -> tuple[list[Event], int]:
+    """Read what was appended to a spool since it was read last.
+
+    Args:
+        path: The spool file; it may still be written to.
+        place: Where that reading ended; 0 for the beginning.
+
+    Returns:
+        The new events, and where this reading ended: behind the last whole line.
+    """
+    with Path(path).open("rb") as stream:
+        stream.seek(place)
+        text = stream.read()
+    whole = text.rfind(b"\n") + 1
+    return _events(text[:whole].split(b"\n"), f"{path} after byte {place}"), place + whole
+
+
+def _events(lines: Sequence[bytes], source: str, last: int | None = None) -> list[Event]:
+    """The events of lines; the log names damaged ones, but not the last one, which may still be written."""
     events = []
     for number, line in enumerate(lines, start=1):
         event = _parse(line)
         if event is not None:
             events.append(event)
-        elif line and number < len(lines):
-            log.warning("Line %d of %s is torn or damaged and is left out", number, path)
+        elif line and number != last:
+            log.warning("Line %d of %s is torn or damaged and is left out", number, source)
     return events
 
 

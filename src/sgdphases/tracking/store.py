@@ -5,25 +5,24 @@ not hold it yet: a run's identity is a tag given at its creation, times are func
 of all that was written, set last, tells a whole run from one whose writer was killed half-way.
 """
 
-import contextlib
 import itertools
 import logging
-import math
 import os
-import re
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from filelock import Timeout
 
 from sgdphases.files import writing
+from sgdphases.tracking import limits
 from sgdphases.tracking.address import absolute, artifacts, as_uri, one_writer, shown
-from sgdphases.tracking.runs import EXPERIMENT, Run, content, from_spools, overview
+from sgdphases.tracking.limits import Held
+from sgdphases.tracking.runs import EXPERIMENT, INVOCATION, Run, content, digest, from_spools, overview
+from sgdphases.tracking.spool import KILLED
 from sgdphases.tracking.views import views
 
 for _name, _value in {
@@ -33,6 +32,7 @@ for _name, _value in {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is down costs seconds, not the default's minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -47,12 +47,10 @@ with warnings.catch_warnings():  # third-party modules warn while they are impor
 
 log = logging.getLogger(__name__)
 
+database.MAX_RETRY_COUNT = 3  # a database that is down costs a second, not the 100 s of MLflow's ten attempts
+
 IDENTITY, REVISION, CONTENT = "sgdphases.identity", "sgdphases.revision", "sgdphases.content"
 PARENT = "mlflow.parentRunId"
-METRICS_PER_CALL, WORDS_PER_CALL = 800, 100  # MLflow takes 1000 things a call, of them 100 params and 100 tags
-KEYS_PER_RUN = 30  # its run page becomes slow with more
-LONGEST_PARAM, LONGEST_TAG, LONGEST_VIEW = 6000, 8000, 20000
-CUT = " ... (cut)"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the view for training, not for chats
 
@@ -91,7 +89,7 @@ def prepare(uri: str, artifact_root: str | Path | None, experiments: Iterable[st
         Experiment name to id.
     """
     uri = absolute(uri)
-    with one_writer(uri), _quiet():
+    with one_writer(uri), limits.quiet():
         return _prepare(uri, artifact_root, experiments)
 
 
@@ -135,123 +133,206 @@ def write(
     """
     uri = absolute(uri)
     try:
-        with one_writer(uri), _quiet():
-            ids = _prepare(uri, artifact_root, dict.fromkeys(run.experiment for run in runs))
-            client = MlflowClient(tracking_uri=uri)
-            writers = {name: _Experiment(client, id, Path(project)) for name, id in ids.items()}
+        with one_writer(uri), limits.quiet():
+            writers = opened(uri, artifact_root, dict.fromkeys(run.experiment for run in runs), project)
             for run in runs:
                 writers[run.experiment].write(run)
             for name, writer in writers.items():
                 own = [run for run in runs if run.experiment == name]
+                writer.settle(own)
                 writer.retire_others(own, whole)
                 writer.offer(views(own))
         counts = [writer.counts for writer in writers.values()]
-        return Report(True, **{word: sum(count[word] for count in counts) for word in _Experiment.WORDS})
+        return Report(True, **{word: sum(count[word] for count in counts) for word in Experiment.WORDS})
     except Timeout:
-        log.warning(
-            "The tracking store %s is in use by another writer; the spools wait for the next replay", shown(uri)
-        )
+        words = "The tracking store %s is in use by another writer; the spools wait for the next replay"
+        log.warning(words, shown(uri))
     except Exception as error:  # MLflow lets errors of its database and network libraries through as they are
-        log.warning(
-            "The tracking store %s did not take everything; the spools wait for the next replay: %s",
-            shown(uri),
-            shown(error),
-        )
+        words = "The tracking store %s did not take everything; the spools wait for the next replay: %s"
+        log.warning(words, shown(uri), shown(error))
     return Report(False)
 
 
-class _Experiment:
-    """One experiment in the store, and what it holds already."""
+def opened(
+    uri: str, artifact_root: str | Path | None, names: Iterable[str], project: str | Path, *, live: bool = False
+) -> dict[str, "Experiment"]:
+    """Open experiments for writing, the store made ready before; the caller holds the lock.
+
+    Args:
+        uri: The store's URI, as `address.absolute` gives it.
+        artifact_root: See `prepare`.
+        names: The experiments.
+        project: Folder that artifact paths are relative to.
+        live: Whether they are written to again and again, and so learn what they hold only when it matters.
+
+    Returns:
+        Name to experiment.
+    """
+    ids = _prepare(uri, artifact_root, names)
+    client = MlflowClient(tracking_uri=uri)
+    return {name: Experiment(client, number, Path(project), live=live) for name, number in ids.items()}
+
+
+class Experiment:
+    """One experiment in the store, and what it holds already; a live one learns that only when it is asked to write."""
 
     WORDS = ("created", "updated", "unchanged", "retired")
 
-    def __init__(self, client: MlflowClient, experiment_id: str, project: Path) -> None:
+    def __init__(self, client: MlflowClient, experiment_id: str, project: Path, *, live: bool = False) -> None:
         self.client = client
         self.id = experiment_id
         self.project = project
+        self.live = live
         self.counts = dict.fromkeys(self.WORDS, 0)
-        self.stored: dict[str, list[StoredRun]] = {}
-        for run in self._all():
-            self.stored.setdefault(run.data.tags.get(IDENTITY, ""), []).append(run)
-        self.parent = ""
+        self.stored: dict[str, list[Held]] = {}  # by identity
+        if not live:
+            self._survey()
 
     def write(self, run: Run) -> None:
         """Write one run, unless the store holds it whole; retire what it replaces."""
+        same = self._same(run)
+        if self.live and not same:
+            self._learn(run.identity)
+            same = self._same(run)
         earlier = self.stored.get(run.identity, [])
-        same = [old for old in earlier if old.data.tags.get(REVISION, "") == run.revision]
-        same.sort(key=lambda old: (old.info.start_time, old.info.run_id))
-        whole = content(run, self.project)
-        if same and same[0].data.tags.get(CONTENT) == whole:
+        light = self.live and (run.kind == EXPERIMENT or run.end is None)  # not whole yet: nothing to compare with
+        whole = "" if light else content(run, self.project)
+        if same and not light and (same[0].tags.get(CONTENT), same[0].status) == (whole, run.status):
             self.counts["unchanged"] += 1
         else:
             self.counts["updated" if same else "created"] += 1
             if not same:
                 same = [self._create(run)]
-            self._fill(run, same[0], whole)
-        if run.kind == EXPERIMENT:
-            self.parent = same[0].info.run_id
-        elif self.parent and same[0].data.tags.get(PARENT) != self.parent:  # its parent was deleted and made anew
-            self.client.set_tag(same[0].info.run_id, PARENT, self.parent)
+            if not (self.live and run.kind == EXPERIMENT):
+                self._fill(run, same[0])
+            self._end(run, same[0])
+            if whole:
+                self._tag(same[0], CONTENT, whole)
+        parent = self._parent(run)
+        if parent and same[0].tags.get(PARENT) != parent:  # its parent was deleted and made anew
+            self._tag(same[0], PARENT, parent)
         for old in earlier:
-            if old.info.run_id != same[0].info.run_id:
+            if old.run_id != same[0].run_id:
                 self._retire(old)
+        self.stored[run.identity] = same[:1]
 
     def retire_others(self, runs: Sequence[Run], kinds: Sequence[str]) -> None:
         """Retire stored runs of these kinds that are not among `runs`."""
         kept = {run.identity for run in runs}
         for identity, others in self.stored.items():
             for old in others:
-                if identity not in kept and old.data.tags.get("kind") in kinds:
+                if identity not in kept and old.tags.get("kind") in kinds:
                     self._retire(old)
 
-    def offer(self, found: Mapping[str, str]) -> None:
-        """Offer saved views on the experiment's page."""
+    def settle(self, runs: Sequence[Run]) -> None:
+        """Look again where runs were created: of those that a writer on another machine made too, one each stays."""
+        if self.counts["created"]:
+            before = dict(self.counts)
+            self._survey()
+            for run in runs:
+                self.write(run)
+            self.counts = before | {"retired": self.counts["retired"]}
+
+    def offer(self, found: Mapping[str, str], *, again: bool = True) -> None:
+        """Offer saved views on the experiment's page; without `again`, those that it lacks."""
         stored = self.client.get_experiment(self.id).tags
         for tag, value in found.items():
-            if stored.get(tag) != value and len(value) <= LONGEST_VIEW:
+            if stored.get(tag) != value and len(value) <= limits.LONGEST_VIEW and (again or tag not in stored):
                 self.client.set_experiment_tag(self.id, tag, value)
 
-    def _all(self) -> Iterator[StoredRun]:
-        """Every live run of the experiment, page by page."""
+    def search(self, *conditions: str) -> Iterator[StoredRun]:
+        """Every live run of the experiment that meets the conditions, page by page."""
         token: str | None = None
         while token != "":
-            page = self.client.search_runs([self.id], run_view_type=ViewType.ACTIVE_ONLY, page_token=token)
+            page = self.client.search_runs([self.id], " and ".join(conditions), ViewType.ACTIVE_ONLY, page_token=token)
             yield from page
             token = page.token or ""
 
-    def _create(self, run: Run) -> StoredRun:
+    def holds(self, identity: str) -> bool:
+        """Whether there is a run of an identity."""
+        if self.live and not self.stored.get(identity):
+            self._learn(identity)
+        return bool(self.stored.get(identity))
+
+    def kill(self, run_ids: Iterable[str], end: int, cause: str) -> None:
+        """Mark runs as killed of which nobody can tell any more."""
+        for run_id in run_ids:
+            self.client.set_tag(run_id, "cause", cause)
+            self.client.set_terminated(run_id, status=KILLED, end_time=end)
+
+    def _survey(self) -> None:
+        """Look up all runs of the experiment."""
+        self.stored = {}
+        for run in self.search():
+            self.stored.setdefault(run.data.tags.get(IDENTITY, ""), []).append(Held.of(run))
+
+    def _same(self, run: Run) -> list[Held]:
+        """The stored runs of a run's identity and revision; more than one if writers raced."""
+        found = [old for old in self.stored.get(run.identity, []) if old.tags.get(REVISION, "") == run.revision]
+        return sorted(found, key=lambda old: (old.start, old.run_id))
+
+    def _learn(self, identity: str) -> None:
+        """Look up the runs of an identity."""
+        self.stored[identity] = [Held.of(run) for run in self.search(f"tags.`{IDENTITY}` = '{identity}'")]
+
+    def _parent(self, run: Run) -> str:
+        """The id of the run that a run stands under; empty where there is none."""
+        if run.kind in (EXPERIMENT, INVOCATION):
+            return ""
+        identity = run.parent or digest([run.experiment, EXPERIMENT, ""])
+        if self.live and identity not in self.stored:
+            self._learn(identity)
+        found = sorted(self.stored.get(identity, []), key=lambda old: (old.start, old.run_id))
+        return found[0].run_id if found else ""
+
+    def _create(self, run: Run) -> Held:
         """Create a run that can be found again from its first moment."""
         tags = {IDENTITY: run.identity, REVISION: run.revision, "kind": run.kind}
-        if run.kind != EXPERIMENT and self.parent:
-            tags[PARENT] = self.parent
-        if len(run.tags) < WORDS_PER_CALL // 2:  # all in one go; otherwise the rest follows in batches
-            tags |= _tags(run, {})
-        return self.client.create_run(self.id, start_time=run.start, tags=tags, run_name=run.name)
+        if parent := self._parent(run):
+            tags[PARENT] = parent
+        if len(run.tags) < limits.WORDS_PER_CALL // 2:  # all in one go; otherwise the rest follows in batches
+            tags |= limits.tags(run, {})
+        return Held.of(self.client.create_run(self.id, start_time=run.start, tags=tags, run_name=run.name))
 
-    def _fill(self, run: Run, stored: StoredRun, whole: str) -> None:
-        """Write all that belongs to a run; last its status and the tag that says it is whole."""
-        run_id = stored.info.run_id
-        values, left_out = _metrics(run, stored.info.start_time)
-        params = _params(run, stored.data.params)
-        had = stored.data.tags
-        tags = [RunTag(name, value) for name, value in _tags(run, left_out).items() if had.get(name) != value]
-        batches = itertools.zip_longest(
-            _batches(values, METRICS_PER_CALL),
-            _batches(params, WORDS_PER_CALL),
-            _batches(tags, WORDS_PER_CALL),
+    def _fill(self, run: Run, held: Held) -> None:
+        """Write what belongs to a run and is not known to be there."""
+        points, left_out = limits.numbers(run, held.start)
+        params = limits.params(run, held.params)
+        wanted = limits.tags(run, left_out)
+        tags = {name: value for name, value in wanted.items() if held.tags.get(name) != value}
+        calls = itertools.zip_longest(
+            limits.batches([Metric(*point) for point in points[held.points :]], limits.METRICS_PER_CALL),
+            limits.batches([Param(*pair) for pair in params.items()], limits.WORDS_PER_CALL),
+            limits.batches([RunTag(*pair) for pair in tags.items()], limits.WORDS_PER_CALL),
             fillvalue=(),
         )
-        for some_metrics, some_params, some_tags in batches:
-            self.client.log_batch(run_id, metrics=some_metrics, params=some_params, tags=some_tags)
+        for some_metrics, some_params, some_tags in calls:
+            self.client.log_batch(held.run_id, metrics=some_metrics, params=some_params, tags=some_tags)
+        for name in limits.PASSING:
+            if name in held.tags and name not in wanted:
+                self.client.delete_tag(held.run_id, name)
+                del held.tags[name]
+        held.points = len(points)
+        held.params |= params
+        held.tags |= tags
         if run.datasets:
-            self.client.log_inputs(run_id, datasets=[_dataset(name, *words) for name, words in run.datasets.items()])
+            words = [_dataset(name, *known) for name, known in run.datasets.items()]
+            self.client.log_inputs(held.run_id, datasets=words)
         for path, folder in run.artifacts:
-            self._attach(run_id, self.project / path, folder)
-        if run.end is None:
-            self.client.update_run(run_id, status=run.status)
-        else:
-            self.client.set_terminated(run_id, status=run.status, end_time=run.end)
-        self.client.set_tag(run_id, CONTENT, whole)
+            self._attach(held.run_id, self.project / path, folder)
+
+    def _end(self, run: Run, held: Held) -> None:
+        """Write a run's status, and when it ended."""
+        if run.end is not None:
+            self.client.set_terminated(held.run_id, status=run.status, end_time=run.end)
+        elif held.status != run.status or not self.live:
+            self.client.update_run(held.run_id, status=run.status)
+        held.status = run.status
+
+    def _tag(self, held: Held, name: str, value: str) -> None:
+        """Write one tag."""
+        self.client.set_tag(held.run_id, name, value)
+        held.tags[name] = value
 
     def _attach(self, run_id: str, path: Path, folder: str) -> None:
         """Copy a file into the run's artifacts; a missing one costs a warning."""
@@ -260,9 +341,9 @@ class _Experiment:
         else:
             log.warning("%s is not there (any more) and is not attached", path)
 
-    def _retire(self, old: StoredRun) -> None:
+    def _retire(self, old: Held) -> None:
         """Put a replaced run into the trash."""
-        self.client.delete_run(old.info.run_id)
+        self.client.delete_run(old.run_id)
         self.counts["retired"] += 1
 
 
@@ -289,9 +370,7 @@ def _prepare_database(uri: str, root: str | None) -> None:
         database._upgrade_db(engine)
     finally:
         engine.dispose()
-    SqlAlchemyStore(
-        uri, root or tempfile.gettempdir()
-    ).engine.dispose()  # drops connections to a file that was replaced
+    SqlAlchemyStore(uri, root or tempfile.gettempdir()).engine.dispose()  # drops connections to a replaced file
 
 
 def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
@@ -309,72 +388,7 @@ def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
     return found.experiment_id
 
 
-def _metrics(run: Run, start: int) -> tuple[list[Metric], dict[str, str]]:
-    """The metrics that the store can hold, and tags that name what it cannot."""
-    names = list(dict.fromkeys(name for name, _ in run.metrics))
-    if len(names) > KEYS_PER_RUN:
-        log.warning("Run %s has %d metrics; the store takes the first %d", run.name, len(names), KEYS_PER_RUN)
-    kept = set(names[:KEYS_PER_RUN])
-    infinite: dict[str, list[int]] = {}
-    values = []
-    for (name, step), value in run.metrics.items():
-        if math.isinf(value):
-            infinite.setdefault(name, []).append(step)
-        elif name in kept:
-            values.append(Metric(_word(name), value, start + step, step))
-    tags = {f"infinite.{name}": f"at {len(steps)} steps, the first {steps[0]}" for name, steps in infinite.items()}
-    return values, tags | ({"metrics_left_out": ", ".join(names[KEYS_PER_RUN:])} if len(names) > KEYS_PER_RUN else {})
-
-
-def _params(run: Run, stored: Mapping[str, str]) -> list[Param]:
-    """The params that the store lacks; it never changes one, so a changed one costs a warning."""
-    params = []
-    for name, value in run.params.items():
-        word, short = _word(name), _cut(value, LONGEST_PARAM)
-        if word not in stored:
-            params.append(Param(word, short))
-        elif stored[word] != short:
-            log.warning("Run %s keeps %s = %s; it is now %s", run.name, name, stored[word], short)
-    return params
-
-
-def _tags(run: Run, more: Mapping[str, str]) -> dict[str, str]:
-    """A run's own tags and those that MLflow shows in its table and on its page."""
-    source = {"mlflow.source.name": f"sgdphases.steps.{run.tags['rule']}"} if "rule" in run.tags else {}
-    note = {"mlflow.note.content": run.note} if run.note else {}
-    return {_word(name): _cut(value, LONGEST_TAG) for name, value in {**run.tags, **more, **source, **note}.items()}
-
-
 def _dataset(name: str, data_digest: str, source: str) -> DatasetInput:
     """A data set as MLflow's input of a run."""
     entity = Dataset(name, data_digest[:36], "local", source)
     return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
-
-
-def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Slices of at most `size` items."""
-    return (items[place : place + size] for place in range(0, len(items), size))
-
-
-def _word(name: str) -> str:
-    """A name as MLflow takes it."""
-    return re.sub(r"[^\w\-. :/]", "_", name)[:250]
-
-
-def _cut(value: str, longest: int) -> str:
-    """A text that is no longer than the store keeps, with a mark where it was cut."""
-    return value if len(value) <= longest else value[: longest - len(CUT)] + CUT
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """MLflow's own notices (tables it makes, links to runs) stay out of the step's log; its warnings do not."""
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sgdphases.tracking.runs import JOB, POINT, Run
+from sgdphases.tracking.runs import INVOCATION, JOB, POINT, TASK, Run
 
 PREFIX = "mlflow.sharedViewState."
 LOG = "log10_"
@@ -34,6 +34,11 @@ def views(runs: Sequence[Run]) -> dict[str, str]:
         found["grid"] = _view("Phase diagram (grid points)", _grid(points))
     if trainings:
         found["training"] = _view("Training", _training(trainings))
+    if any(run.kind == INVOCATION for run in runs):
+        latest = {"orderByKey": "attributes.start_time", "orderByAsc": False}
+        longest = {"orderByKey": "metrics.`seconds`", "orderByAsc": False}  # see `_grid` on the order
+        found["invocations"] = _view("Invocations of Snakemake", _INVOCATIONS | latest)
+        found["jobs"] = _view("Jobs: why they ran, what they took", _TASKS | longest)
     return {PREFIX + word: value for word, value in found.items()}
 
 
@@ -61,7 +66,8 @@ def _grid(points: Sequence[Run]) -> dict[str, Any]:
     scales = [_axis(word, names) for word in axes]
     plain = [scale["key"] for scale in scales if scale["type"] == "PARAM"]
     logarithms = [scale["key"] for scale in scales if scale["type"] == "METRIC"]
-    chosen = [*logarithms, *observables[:6]]
+    plain = plain[: max(0, 2 - len(logarithms))]  # derived axes say nothing new, and a chart takes six columns
+    chosen = [*logarithms[:2], *observables[:4]]
     rows: dict[str, list[dict[str, Any]]] = {
         "Parallel coordinates": [_chart("PARALLEL", selectedParams=plain, selectedMetrics=chosen, showAllRuns=True)]
     }
@@ -116,6 +122,31 @@ def _state(search: str, columns: Sequence[str], rows: Mapping[str, Sequence[Mapp
             for uuid, name, shown in sections
         ],
     }
+
+
+_SECONDS = {"key": "seconds", "type": "METRIC"}
+_INVOCATIONS = _state(
+    f"tags.kind = '{INVOCATION}'",
+    [f"metrics.`jobs_{word}`" for word in ("planned", "done", "failed")]
+    + ["params.`executor`", "params.`profile`", "tags.`cause`"],
+    {
+        "Progress": [
+            _chart("LINE", displayName=name, metricKey=name, selectedMetricKeys=[name], xAxisKey="time-relative")
+            for name in ("jobs_done", "jobs_failed")
+        ]
+    },
+)
+_TASKS = _state(
+    f"tags.kind = '{TASK}'",
+    ["params.`rule`", "tags.`reason`", "metrics.`seconds`", "metrics.`memory_mb`"]
+    + [f"tags.`{word}`" for word in ("resources", "attempts", "cause")],
+    {
+        "Cost": [
+            _chart("BAR", metricKey="seconds"),
+            _chart("SCATTER", xaxis=_SECONDS, yaxis={"key": "memory_mb", "type": "METRIC"}),
+        ]
+    },
+)
 
 
 def _view(name: str, state: Mapping[str, Any]) -> str:
