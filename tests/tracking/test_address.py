@@ -15,6 +15,7 @@ def test_addresses(tmp_path, monkeypatch):
     assert address.absolute("https://host:1/x") == "https://host:1/x"
     assert address.absolute("postgresql://u@h/d") == "postgresql://u@h/d"
     assert address.artifacts(there) == f"file://{tmp_path}/results/artifacts"
+    assert address.artifacts("postgresql://u@h/d") == f"file://{tmp_path}/results/tracking/artifacts"
     assert address.artifacts("http://host") is None
     assert address.as_uri("a b") == f"file://{tmp_path}/a%20b"
     assert address.as_uri("s3://bucket/x") == "s3://bucket/x"

@@ -13,14 +13,18 @@ import pytest
 from sgdphases.tracking import serve
 
 
-def test_the_command_is_local_and_quiet(tmp_path):
+def test_the_command_is_local_and_quiet(tmp_path, monkeypatch):
     words = serve.command(f"sqlite:///{tmp_path}/mlflow.db", 5123)
     pairs = dict(zip(words, words[1:], strict=False))
     assert (pairs["--host"], pairs["--workers"], pairs["--port"]) == ("127.0.0.1", "1", "5123")
     assert pairs["--allowed-hosts"] == "127.0.0.1,127.0.0.1:5123,localhost,localhost:5123"
     assert pairs["--artifacts-destination"] == f"file://{tmp_path}/artifacts"
-    assert "--artifacts-destination" not in serve.command("postgresql://host/db", 5123)
-    assert serve.environment({"A": "1"})["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    monkeypatch.chdir(tmp_path)
+    assert f"file://{tmp_path}/results/tracking/artifacts" in serve.command("postgresql://host/db", 5123)
+    own = serve.environment({"A": "1"}, "postgresql://me:secret@host/db")
+    assert (own["A"], own["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"]) == ("1", "false")
+    assert own["MLFLOW_BACKEND_STORE_URI"] == "postgresql://me:secret@host/db"
+    assert "secret" not in " ".join(serve.command("postgresql://me:secret@host/db", 5123))
 
 
 def test_a_taken_port_is_passed_over():
