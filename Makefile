@@ -8,7 +8,7 @@
 #            URI=... PORT=... the tracking store that `make ui` opens, and where it listens
 
 .DEFAULT_GOAL := help
-.PHONY: help run test figures fashion ui report environment lock lint format clean
+.PHONY: help run test test-cluster faults figures fashion ui report usage environment lock lint format clean
 
 WORKERS ?= 2
 PORT ?= 5000
@@ -32,7 +32,7 @@ EXPERIMENT_FIGURES = $(foreach figure,$(FIGURES),results/$(subst /,/figures/,$(f
 
 help:  ## this list
 	@printf 'make <target> [ARGS="..."] [CPU=1] [PYTHON=python3.12]\n\n'
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' Makefile
 
 $(STAMP):
 	@PYTHON='$(PYTHON)' CPU='$(CPU)' TORCH_INDEX='$(TORCH_INDEX)' sh envs/create.sh '$@'
@@ -46,7 +46,25 @@ run: $(STAMP)  ## train, measure, fit, draw, judge: the experiments in config.ya
 
 test: $(STAMP)  ## all tests (at most 12 minutes on 2 cores)
 	@printf 'make test: all tests, $(WORKERS) side by side; at most 12 minutes on 2 cores.\n'
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Beside the environment, not in it: with the plugin for Slurm installed, every Snakemake asks for a cluster as it starts.
+CLUSTER := .venv/cluster
+CLUSTER_STAMP := $(CLUSTER)/.stamp-$(shell cksum < envs/cluster.lock | cut -d ' ' -f 1)
+
+$(CLUSTER_STAMP): envs/cluster.lock | $(STAMP)
+	@rm -rf $(CLUSTER)
+	$(PY) -m uv pip install -q --python $(PY) --target $(CLUSTER) --no-deps --require-hashes -r envs/cluster.lock
+	@touch '$@'
+
+test-cluster: $(CLUSTER_STAMP)  ## the workflow on a real Slurm, two nodes on this machine (at most 20 minutes on 2 cores)
+	@printf 'make test-cluster: starts a Slurm on loopback and breaks its jobs; at most 20 minutes on 2 cores.\n'
+	@printf '                   Debian packages that it needs: munge slurm-client slurmctld slurmd.\n'
+	SGDPHASES_CLUSTER=$(CLUSTER) $(PY) -m pytest -n $(WORKERS) --dist load tests/cluster $(ARGS)
+
+faults: $(STAMP)  ## kill, damage, fill and forbid everything, 100 times a stage, into docs/reliability.md (120 minutes)
+	@printf 'make faults: each stage killed 100 times, files damaged, disks filled; about two hours, goes on where it stopped.\n'
+	cd tests && ../$(PY) -m faults --page $(ARGS)
 
 fashion: $(STAMP)  ## the experiment on Fashion-MNIST (30 MB download, about 15 minutes on 2 cores)
 	@printf 'make fashion: experiment dyson_fashion; downloads 30 MB once, then about 15 minutes on 2 cores.\n'
@@ -68,6 +86,10 @@ report: $(STAMP)  ## one HTML page with figures, captions and claims (half a min
 	@printf 'make report: writes results/report.html from what make run left; about half a minute.\n'
 	$(PY) -m snakemake --cores all --report results/report.html $(ARGS)
 
+usage: $(STAMP)  ## minutes and memory that training asked for, beside what it used (a few seconds, after make run)
+	@printf 'make usage: what the jobs of results/ asked a scheduler for, beside what they used; a few seconds.\n'
+	$(PY) -m sgdphases.steps.usage
+
 lint: $(STAMP)  ## check style and the workflow (half a minute)
 	@printf 'make lint: ruff, snakefmt and snakemake --lint; about half a minute.\n'
 	$(PY) -m ruff check .
@@ -87,6 +109,8 @@ lock: $(STAMP)  ## resolve the dependencies of pyproject.toml anew; LOCK_ARGS=--
 	  --no-emit-index-url $(LOCK_ARGS) pyproject.toml -o envs/requirements.lock
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url $(LOCK_ARGS) envs/installer.in -o envs/installer.lock
+	$(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-deps \
+	  --no-emit-index-url $(LOCK_ARGS) envs/cluster.in -o envs/cluster.lock
 	sh envs/conda.sh < envs/requirements.lock > envs/python.yaml
 
 clean:  ## remove .venv and caches; results/ and data/ stay (instant)

@@ -5,8 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from sgdphases.choices import one_of
 from sgdphases.faults import explained
+from sgdphases.quantities import HYPERPARAMETERS, QUANTITIES, RATE_AXES
 from sgdphases.times import Strict, Whole, number
+
+SETTABLE = (*HYPERPARAMETERS, "temperature", *RATE_AXES)
+MOST_WHOLE = 10**12
+"""The largest batch, depth or width: more is a slip of the pen, and does not fit in 64 bits."""
 
 
 class Range(Strict):
@@ -56,3 +62,26 @@ def _values_of(key: str, axis: dict[str, Any]) -> list[float]:
     except ValidationError as error:
         faults = (explained(Range, detail) for detail in error.errors(include_url=False))
         raise ValueError(f"axis {key}: {'; '.join(faults)}") from None
+
+
+def typed_value(key: str, value: Any) -> int | float | str:
+    """One value of a hyperparameter as a card says it, in the type of its quantity.
+
+    Args:
+        key: The hyperparameter.
+        value: What the card says.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: If there is no such hyperparameter, or it cannot have this value.
+    """
+    quantity = QUANTITIES[one_of(key, SETTABLE, "hyperparameter")]
+    try:
+        typed = quantity.typed(value)
+    except OverflowError:
+        raise ValueError(f"{key} must be finite") from None
+    if isinstance(typed, int) and abs(typed) > MOST_WHOLE:
+        raise ValueError(f"{key} must be at most {MOST_WHOLE}, not {value!r}")
+    return typed

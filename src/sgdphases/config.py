@@ -4,6 +4,7 @@ A card has two parts: `ensemble` says what is trained (hours), `analysis` what i
 (seconds). Every key is known here; anything else is refused with the file, the key and what is allowed.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,13 @@ from sgdphases.training import Ensemble, once
 def _listed(value: Any) -> Any:
     """A command line's `experiments=one,two` is a list as well."""
     return [word.strip() for word in value.strip("[]").split(",")] if isinstance(value, str) else value
+
+
+def _file_name(word: str, what: str) -> str:
+    """A name that files are called by: it cannot lead out of the project, nor mean anything to a shell."""
+    if not re.fullmatch(r"[a-z0-9_]+", word):
+        raise ValueError(f"the name of the {what} {word!r} may have small letters, digits and underscores only")
+    return word
 
 
 class DataConfig(Strict):
@@ -48,6 +56,11 @@ class Config(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     data: DataConfig = DataConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @field_validator("experiments")
+    @classmethod
+    def _names(cls, value: list[str]) -> list[str]:
+        return [_file_name(word, "experiment") for word in value]
 
 
 class Figure(Strict):
@@ -89,6 +102,11 @@ class Analysis(Strict):
             "claims": (PAPERS, "paper"),
         }[info.field_name]
         return once(one_of(word, words, what) for word in value)
+
+    @field_validator("figures")
+    @classmethod
+    def _names(cls, value: dict[str, Figure]) -> dict[str, Figure]:
+        return {_file_name(name, "figure"): figure for name, figure in value.items()}
 
 
 class Card(Strict):
@@ -171,7 +189,7 @@ def read_card(path: str | Path) -> Card:
         raise ConfigError(f"{path}: no such experiment card{near}; there are: {', '.join(names) or 'none'}")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: of a wrong date, of no UTF-8
         raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a card is a mapping with the keys {', '.join(Card.model_fields)}")

@@ -7,7 +7,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def number(value: Any) -> Any:
-    """YAML reads 1e5 as a string; here it is a number."""
+    """YAML reads 1e5 as a string; here it is a number. True and false, which Python counts as 1 and 0, are none."""
+    if isinstance(value, bool):
+        raise ValueError(f"a number is expected, not {str(value).lower()}")
     if isinstance(value, str):
         try:
             value = float(value)

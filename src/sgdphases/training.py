@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from sgdphases.axes import spread
+from sgdphases.axes import spread, typed_value
 from sgdphases.choices import one_of
 from sgdphases.datasets.registry import DATASETS, resolve
 from sgdphases.ensemble.geometry import check_kind
@@ -20,12 +20,12 @@ from sgdphases.ensemble.shard import (
     RUNNING,
     RUNNING_OF,
 )
-from sgdphases.quantities import DATA_AXES, HYPERPARAMETERS, QUANTITIES, RATE_AXES, SHAPE_AXES, SIZE_AXES
+from sgdphases.quantities import DATA_AXES, QUANTITIES, RATE_AXES, SHAPE_AXES, SIZE_AXES
 from sgdphases.starts import Start, check_start
 from sgdphases.times import Records, Strict, Times, Whole, number
 
-SETTABLE = (*HYPERPARAMETERS, "temperature", *RATE_AXES)
 _RATE_WORDS = ("learning_rate", "batch_size", "temperature", *RATE_AXES)
+MOST_NETWORKS, MOST_UNITS = 10**6, 10**7  # of one experiment, of one layer: more are a slip of the pen
 _ITERATION_WORDS = ("init_scale", "coupling_ratio")
 
 
@@ -40,14 +40,14 @@ class Network(Strict):
     """
 
     kind: Literal["mlp", "cnn", "resnet18"] = "mlp"
-    widths: list[Annotated[Whole, Field(ge=1)]] = Field(min_length=2)
+    widths: list[Annotated[Whole, Field(ge=1, le=MOST_UNITS)]] = Field(min_length=2)
     activation: Literal["tanh", "relu", "erf", "linear"] = "tanh"
     bias: list[bool] | bool = False
     trained: list[bool] | bool = True
     init: list[Init] | Init = "gaussian"
     parametrisation: Literal["standard", "mean_field"] = "standard"
     centered: bool = False
-    channels: Annotated[Whole, Field(ge=1)] = 1
+    channels: Annotated[Whole, Field(ge=1, le=MOST_UNITS)] = 1
     norm: Literal["none", "batch", "group", "layer"] = "none"
     ghosts: Annotated[Whole, Field(ge=1)] = 1
     stem: Literal["tiny", "imagenet"] = "tiny"
@@ -128,7 +128,7 @@ class Ensemble(Strict):
     steps: Annotated[Whole, Field(ge=1, le=10**15)] | None = None
     flow_time: Annotated[float, BeforeValidator(number), Field(gt=0, le=1e15)] | None = None
     records: Records
-    replicas: Annotated[Whole, Field(ge=1)]
+    replicas: Annotated[Whole, Field(ge=1, le=MOST_NETWORKS)]
     fixed: dict[str, Any] = {}
     grid: Annotated[dict[str, list[Any]], BeforeValidator(spread)] = {}
     points: list[dict[str, Any]] = []
@@ -160,12 +160,12 @@ class Ensemble(Strict):
     @field_validator("fixed")
     @classmethod
     def _typed_fixed(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return {key: _typed(key, single) for key, single in value.items()}
+        return {key: typed_value(key, single) for key, single in value.items()}
 
     @field_validator("grid")
     @classmethod
     def _typed_grid(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        typed = {key: [_typed(key, single) for single in axis] for key, axis in value.items()}
+        typed = {key: [typed_value(key, single) for single in axis] for key, axis in value.items()}
         for key, axis in typed.items():
             if not axis:
                 raise ValueError(f"axis {key} is empty; give it at least one value")
@@ -176,7 +176,14 @@ class Ensemble(Strict):
     @field_validator("points")
     @classmethod
     def _typed_points(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{key: _typed(key, single) for key, single in point.items()} for point in value]
+        return [{key: typed_value(key, single) for key, single in point.items()} for point in value]
+
+    @model_validator(mode="after")
+    def _countable(self) -> "Ensemble":
+        networks = math.prod(len(axis) for axis in self.grid.values()) * max(1, len(self.points)) * self.replicas
+        if networks > MOST_NETWORKS:
+            raise ValueError(f"{networks} networks are asked for; one experiment has at most {MOST_NETWORKS}")
+        return self
 
     @model_validator(mode="after")
     def _one_meaning(self) -> "Ensemble":
@@ -391,7 +398,3 @@ def once(words: Iterable[str]) -> list[str]:
         if word in words[:place]:
             raise ValueError(f"{word} is named twice")
     return words
-
-
-def _typed(key: str, value: Any) -> Any:
-    return QUANTITIES[one_of(key, SETTABLE, "hyperparameter")].typed(value)

@@ -1,4 +1,5 @@
 import hashlib
+from pathlib import Path
 
 import pytest
 from torchvision.datasets import Imagenette
@@ -66,6 +67,19 @@ def test_a_part_with_checksum_is_taken_where_the_whole_is_not(find, tmp_path):
     again = find("tiny_imagenet", classes=1)  # kept here, so that no mirror is needed
     assert again.address == source.address
     assert list(again.images["train"]) == [CLASSES[0]]
+
+
+def test_an_archive_that_is_here_is_used_where_the_data_directory_is_a_relative_path(find, tmp_path, monkeypatch):
+    archive = write_zip(tmp_path / "mirror" / "tiny-imagenet" / f"{TINY}.zip", tiny_files())
+    publish(monkeypatch, archive)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raw").mkdir()
+    known = DATASETS["tiny_imagenet"], stored({"name": "tiny_imagenet", "classes": 2}), Path("raw")
+    first = find_source(*known, [str(tmp_path / "mirror")])
+    archive.unlink()
+    assert find_source(*known).address == first.address == archive.as_uri()
+    (tmp_path / "raw/sources.json").unlink()
+    assert find_source(*known).address == (tmp_path / "raw" / archive.name).as_uri()
 
 
 def test_a_part_from_a_server(find, server, tmp_path):

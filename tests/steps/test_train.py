@@ -176,7 +176,7 @@ def test_killed_at_any_moment(tmp_path):
     assert resumed >= 2
     assert contents(tmp_path / "killed" / "abc.nc") == contents(tmp_path / "whole" / "abc.nc")
     assert not folder.exists()
-    assert [path for path in (tmp_path / "killed").iterdir() if path.name.startswith(".")] == []
+    assert [path for path in (tmp_path / "killed").glob(".*") if path.is_file()] == []
 
 
 def _wait_for(condition, job, seconds=60):

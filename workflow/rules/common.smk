@@ -3,23 +3,61 @@ import os
 import sys
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
+from sgdphases import invocation
 from sgdphases.config import ConfigError
 from sgdphases.project import Project, datasets
 from sgdphases.provenance import fingerprint
 
+CALL = invocation.call_of(sys.argv[1:])
+
 try:
+    if workflow.is_main_process:
+        invocation.check_profile(CALL, workflow.basedir)
     PROJECT = Project(config, workflow.basedir)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
+# Where `--logger mlflow` writes unless it is told otherwise: where rule track does.
+os.environ["SGDPHASES_TRACKING_URI"] = PROJECT.tracking_uri
 PROJECT.forget_incomplete_stamps()
 EXPERIMENTS = list(PROJECT.cards)
 DATA = PROJECT.config.data.directory
 
 # Jobs run with the interpreter that runs Snakemake, also when nothing is activated; `--sdm` brings its own.
 if not workflow.deployment_settings.deployment_method:
-    shell.prefix(f'PATH="{os.path.dirname(sys.executable)}:$PATH"; ')
+    # `exec`: a signal that a scheduler sends to a job reaches the step, with no shell between that would die of it; so
+    # the shell line of every rule is one command.
+    shell.prefix(f'export PATH="{os.path.dirname(sys.executable)}:$PATH"; exec ')
+
+
+# On a cluster these run beside Snakemake: they need the network or the tracking store, or take a second.
+localrules:
+    download,
+    resolve,
+    ledger,
+    store,
+    track,
+
+
+onstart:
+    try:
+        ended = invocation.end_left_over(
+            os.getcwd(),
+            local=workflow.local_exec,
+            alone=workflow.execution_settings.lock,
+        )
+    except invocation.LeftOver as error:
+        raise WorkflowError(str(error)) from None
+    said = invocation.notice(
+        CALL,
+        local=workflow.local_exec,
+        hours=PROJECT.hours(),
+        cores=workflow.cores,
+    )
+    for line in filter(None, (ended, said)):
+        logger.warning(line)
 
 
 wildcard_constraints:
@@ -69,6 +107,35 @@ def measure_code_of(wildcards):
 
 def threads_of(wildcards):
     return PROJECT.threads(wildcards.experiment)
+
+
+def train_memory_of(wildcards, attempt):
+    return PROJECT.needs(wildcards.experiment, wildcards.shard).memory * attempt
+
+
+def train_minutes_of(wildcards, attempt):
+    return PROJECT.needs(wildcards.experiment, wildcards.shard).minutes * attempt
+
+
+def train_device_memory_of(wildcards, attempt):
+    return PROJECT.needs(wildcards.experiment, wildcards.shard).device_memory * attempt
+
+
+def start_memory_of(wildcards, attempt):
+    return PROJECT.start_needs(wildcards.experiment).memory * attempt
+
+
+def start_minutes_of(wildcards, attempt):
+    return PROJECT.start_needs(wildcards.experiment).minutes * attempt
+
+
+def start_device_memory_of(wildcards, attempt):
+    return PROJECT.start_needs(wildcards.experiment).device_memory * attempt
+
+
+def reading_memory_of(wildcards, input, attempt):
+    # Megabytes of Python and its libraries, and of what compressed files become.
+    return (1000 + 20 * int(input.size_mb)) * attempt
 
 
 def checkpoint_seconds_of(wildcards):

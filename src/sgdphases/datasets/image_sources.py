@@ -180,7 +180,10 @@ def _tiny_places(remote: RemoteFile, raw: Path, mirrors: list[str]) -> Iterator[
 
     def archive(address: str, wanted: RemoteFile) -> Callable[[], Opened]:
         def fetched() -> Opened:
-            source = _kept(wanted, raw) or _remembered(raw, wanted, fetch_from(address, wanted, raw / wanted.name))
+            source = _kept(wanted, raw)
+            if not source:  # remembered before it is there: a job killed in between would not know where it came from
+                source = _remembered(raw, wanted, public(address))
+                fetch_from(address, wanted, raw / wanted.name)
             return ZipFiles(raw / wanted.name), source, _described(wanted, raw, source)
 
         return fetched
@@ -228,7 +231,7 @@ def _kept(remote: RemoteFile, raw: Path) -> str:
     if not path.is_file() or pooch.file_hash(str(path), alg=kind) != checksum:
         return ""
     sources = read_json(raw / "sources.json") if (raw / "sources.json").exists() else {}
-    return sources.get(remote.name, path.as_uri())
+    return sources.get(remote.name) or path.absolute().as_uri()
 
 
 def _remembered(raw: Path, remote: RemoteFile, source: str) -> str:

@@ -5,8 +5,8 @@ correlations between grid points, steps and levels are kept.
 """
 
 import warnings
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,20 +65,7 @@ def bootstrap(
     if count < 2:
         missing = np.full_like(value, np.nan)
         return Estimate(value, missing, missing, missing)
-    with warnings.catch_warnings():
-        # Constant statistics are legal here; their interval is the value itself.
-        warnings.filterwarnings("ignore", category=stats.DegenerateDataWarning)
-        warnings.filterwarnings("ignore", category=RuntimeWarning, module="scipy")
-        result = stats.bootstrap(
-            (np.arange(count),),
-            lambda index: np.asarray(statistic(*(array[index] for array in arrays)), dtype=np.float64),
-            n_resamples=resamples,
-            confidence_level=confidence,
-            method="BCa" if method == "BCa" else "percentile",
-            vectorized=False,
-            axis=0,
-            rng=np.random.default_rng(seed),
-        )
+    result = _resampled(statistic, arrays, resamples=resamples, confidence=confidence, method=method, seed=seed)
     wider = np.sqrt(count / (count - 1)) if widened else 1.0
     own = count - 1 if freedom is None else freedom
     error = wider * _deviation(result.bootstrap_distribution)
@@ -86,14 +73,7 @@ def bootstrap(
     if method == "student":
         return made
     stretched = wider * reach_of(own, confidence=confidence) / reach_of(np.inf, confidence=confidence)
-    interval = result.confidence_interval
-    low, high = (value + stretched * (end - value) for end in (interval.low, interval.high))
-    return Estimate(
-        value,
-        error,
-        np.where(np.isfinite(interval.low), low, made.low),
-        np.where(np.isfinite(interval.high), high, made.high),
-    )
+    return _stretched(made, result.confidence_interval, stretched)
 
 
 def jackknife(
@@ -138,3 +118,35 @@ def _deviation(distribution: Floats) -> Floats:
     enough = np.isfinite(draws).mean(axis=-1) >= LEAST_VALID
     draws = np.where(np.isfinite(draws) & enough[..., None], draws, np.nan)
     return np.where(enough, np.nanstd(np.where(enough[..., None], draws, 0.0), axis=-1, ddof=1), np.nan)
+
+
+def _resampled(
+    statistic: Statistic, arrays: Sequence[np.ndarray], *, resamples: int, confidence: float, method: str, seed: int
+) -> Any:
+    """What scipy.stats.bootstrap makes of a statistic of replicas that are resampled together."""
+    count = len(arrays[0])
+    with warnings.catch_warnings():
+        # Constant statistics are legal here; their interval is the value itself.
+        warnings.filterwarnings("ignore", category=stats.DegenerateDataWarning)
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module="scipy")
+        return stats.bootstrap(
+            (np.arange(count),),
+            lambda index: np.asarray(statistic(*(array[index] for array in arrays)), dtype=np.float64),
+            n_resamples=resamples,
+            confidence_level=confidence,
+            method="BCa" if method == "BCa" else "percentile",
+            vectorized=False,
+            axis=0,
+            rng=np.random.default_rng(seed),
+        )
+
+
+def _stretched(made: Estimate, interval: Any, factor: float) -> Estimate:
+    """An estimate with another interval, stretched about its value; its own where the other has no ends."""
+    low, high = (made.value + factor * (end - made.value) for end in (interval.low, interval.high))
+    return Estimate(
+        made.value,
+        made.error,
+        np.where(np.isfinite(interval.low), low, made.low),
+        np.where(np.isfinite(interval.high), high, made.high),
+    )

@@ -1,0 +1,13 @@
+#!/bin/sh
+# status.sh NUMBER: running, success or failed. Asks squeue only, which remembers finished jobs for MinJobAge seconds;
+# a job that it does not know any more counts as failed, and a second look spares a job that is just being requeued.
+state() { squeue --noheader --jobs="$1" --states=all --format=%T 2> /dev/null | head -n 1; }
+
+found=$(state "$1")
+[ -n "$found" ] || { sleep 1 && found=$(state "$1"); }
+case "$found" in
+    COMPLETED) echo success ;;
+    PENDING | CONFIGURING | RUNNING | COMPLETING | SUSPENDED | STOPPED | PREEMPTED | NODE_FAIL) echo running ;;
+    REQUEUED | REQUEUE_HOLD | REQUEUE_FED | SPECIAL_EXIT | RESIZING | STAGE_OUT | SIGNALING) echo running ;;
+    *) echo failed ;;
+esac

@@ -1,0 +1,184 @@
+"""How Snakemake was called, and what an earlier call has left behind: profiles, a grid's length, jobs in a queue.
+
+A profile says where jobs run. Snakemake ignores an unknown `--workflow-profile` without a word, and a grid meant for a
+cluster then runs on the login node: here the name is refused, and a long grid on this machine is mentioned.
+
+A killed Snakemake leaves its Slurm jobs running. Whoever starts it again in the same folder ends them first, so that
+no two jobs ever write the same files; a training that is ended writes a checkpoint and goes on there.
+"""
+
+import getpass
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sgdphases.choices import one_of
+from sgdphases.faults import ConfigError
+
+PREFIX = "sgdphases"  # of the names of all jobs that our profiles submit
+LONG_HOURS = 12.0
+ANSWER_SECONDS, END_SECONDS, LOOK_SECONDS = 60.0, 180.0, 0.5
+
+
+class LeftOver(RuntimeError):
+    """Jobs of an earlier call are still there and could not be ended."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a command line says about profiles.
+
+    Attributes:
+        profiles: Names and paths given by `--profile` or SNAKEMAKE_PROFILE.
+        workflow_profile: Name or path given by `--workflow-profile`; None where it was not.
+    """
+
+    profiles: tuple[str, ...]
+    workflow_profile: str | None
+
+    @property
+    def named(self) -> bool:
+        """Whether the user said where jobs are to run."""
+        return bool(self.profiles) or self.workflow_profile is not None
+
+
+def call_of(words: Sequence[str], environment: Mapping[str, str] | None = None) -> Call:
+    """Read what a command line says about profiles.
+
+    Args:
+        words: The command line, without the program.
+        environment: Variables; None for those of this process.
+
+    Returns:
+        What it says.
+    """
+    environment = os.environ if environment is None else environment
+    found: dict[str, list[str]] = {"--profile": [], "--workflow-profile": []}
+    key = None
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option.startswith("--"):
+            key = option if option in found else None
+            if key and equals:
+                found[key].append(value)
+        elif key:
+            found[key].append(word)
+        key = None if key == "--workflow-profile" and found[key] else key
+    profiles = found["--profile"] or environment.get("SNAKEMAKE_PROFILE", "").split()
+    chosen = found["--workflow-profile"]
+    return Call(tuple(name for name in profiles if name != "none"), chosen[-1] if chosen else None)
+
+
+def check_profile(call: Call, base: str | Path) -> None:
+    """Refuse a workflow profile that Snakemake would ignore because there is none of that name.
+
+    Args:
+        call: What the command line says.
+        base: Folder of the Snakefile.
+
+    Raises:
+        ConfigError: With the names that there are.
+    """
+    name = call.workflow_profile
+    if name is None or name == "none":
+        return
+    homes = (Path("profiles"), Path(base) / "profiles")
+    if not any(path.exists() for path in (Path(name), *(home / name for home in homes))):
+        known = {path.parent.name for home in homes for path in home.glob("*/profile*.yaml")}
+        try:
+            one_of(name, known | {"none"}, "workflow profile")
+        except ValueError as error:
+            raise ConfigError(f"{error} (or a path)") from None
+
+
+def notice(call: Call, *, local: bool, hours: float, cores: int) -> str:
+    """What to say at the start of a long grid that nobody has sent anywhere.
+
+    Args:
+        call: What the command line says.
+        local: Whether jobs run on this machine.
+        hours: How long all training that is not done yet is expected to take, one job at a time.
+        cores: Cores that jobs may use.
+
+    Returns:
+        One line, or nothing.
+    """
+    if not local or call.named or hours < LONG_HOURS:
+        return ""
+    return (
+        f"About {hours:.0f} hours of training, and no profile was named: executor local, all of it runs on this "
+        f"machine with {cores} cores. --profile profiles/slurm sends it to a cluster (see profiles/ for others); "
+        "--workflow-profile default says that this machine is meant."
+    )
+
+
+def left_over(folder: str | Path, prefix: str = PREFIX) -> dict[str, str]:
+    """Slurm jobs of this user that an earlier call has submitted from a folder and that have not ended.
+
+    Args:
+        folder: Where Snakemake runs.
+        prefix: How the names of our jobs begin.
+
+    Returns:
+        State of each by its number; nothing where there is no Slurm.
+
+    Raises:
+        LeftOver: If Slurm does not answer: nobody knows then.
+    """
+    if shutil.which("squeue") is None:
+        return {}
+    text = _answer("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%T|%j|%Z")
+    rows = [line.split("|", 3) for line in text.splitlines() if line.count("|") >= 3]
+    ours = [(number, state, where) for number, state, name, where in rows if name.startswith(prefix)]
+    here = Path(folder).resolve()
+    return {number: state for number, state, where in ours if Path(where).resolve() == here}
+
+
+def end_left_over(folder: str | Path, *, local: bool, alone: bool, patience: float = END_SECONDS) -> str:
+    """End the Slurm jobs that a killed Snakemake has left in the queue, and wait until they are gone.
+
+    Args:
+        folder: Where Snakemake runs.
+        local: Whether jobs run on this machine; then a Slurm that does not answer (a client without a cluster) is none.
+        alone: Whether this Snakemake holds the folder's lock, so that no other looks after those jobs.
+        patience: Seconds to wait for their end.
+
+    Returns:
+        One line on what was done; nothing where nothing was left.
+
+    Raises:
+        LeftOver: If they do not end, or if another Snakemake may be looking after them.
+    """
+    try:
+        jobs = left_over(folder)
+    except LeftOver:
+        if local:
+            return ""
+        raise
+    if not jobs:
+        return ""
+    said = f"{len(jobs)} Slurm jobs of an earlier call in this folder ({', '.join(jobs)})"
+    if not alone:
+        raise LeftOver(f"{said} are in the queue, and --nolock allows for another Snakemake: scancel them, or wait")
+    _answer("scancel", *jobs)
+    end = time.monotonic() + patience
+    while left := left_over(folder).keys() & jobs.keys():
+        if time.monotonic() > end:
+            raise LeftOver(f"{said} were cancelled, but {', '.join(sorted(left))} did not end; nothing was started")
+        time.sleep(LOOK_SECONDS)
+    return f"{said} were cancelled: what they trained goes on from its last checkpoint."
+
+
+def _answer(*command: str) -> str:
+    """Give what one of Slurm's commands prints, or raise LeftOver."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise LeftOver(f"{command[0]} does not answer: nobody knows which jobs of an earlier call still run") from None
+    if done.returncode:
+        raise LeftOver(f"{command[0]} failed ({done.stderr.strip()}): nobody knows which earlier jobs still run")
+    return done.stdout

@@ -1,0 +1,142 @@
+"""What is said about profiles at the start of a run, and what is not; by Snakemake, on the project's own rules."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from copied_project import copy_project
+from sgdphases import invocation
+from sgdphases.config import read_card
+from sgdphases.faults import ConfigError
+from sgdphases.invocation import Call, LeftOver, call_of, check_profile, end_left_over, left_over, notice
+from sgdphases.shards import parts
+
+PROJECT = Path(__file__).parents[1]
+PROFILES = sorted(path.parent.name for path in PROJECT.glob("profiles/*/profile.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("line", "profiles", "workflow_profile"),
+    [
+        ("", (), None),
+        ("--cores 2 all", (), None),
+        ("--profile profiles/slurm", ("profiles/slurm",), None),
+        ("--profile=one --cores 1", ("one",), None),
+        ("--profile one two --workflow-profile three", ("one", "two"), "three"),
+        ("--workflow-profile=none", (), "none"),
+        ("--workflow-profile slurm target", (), "slurm"),
+        ("--profile none", (), None),
+    ],
+)
+def test_the_command_line_is_read(line, profiles, workflow_profile):
+    assert call_of(line.split(), {}) == Call(profiles, workflow_profile)
+
+
+def test_a_profile_may_stand_in_the_environment():
+    assert call_of([], {"SNAKEMAKE_PROFILE": "mine"}) == Call(("mine",), None)
+    assert call_of(["--profile", "one"], {"SNAKEMAKE_PROFILE": "mine"}) == Call(("one",), None)
+
+
+@pytest.mark.parametrize("name", [None, "none", *PROFILES, "profiles/slurm", str(PROJECT / "profiles/slurm")])
+def test_profiles_that_there_are_pass(name, monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    check_profile(Call((), name), PROJECT)
+
+
+def test_an_unknown_workflow_profile_is_refused_with_those_that_there_are(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # `--directory`: profiles beside the Snakefile count all the same
+    check_profile(Call((), "slurm"), PROJECT)
+    with pytest.raises(ConfigError, match="unknown workflow profile 'slrum' .did you mean 'slurm'") as caught:
+        check_profile(Call((), "slrum"), PROJECT)
+    assert all(name in str(caught.value) for name in PROFILES)
+
+
+def test_only_a_long_grid_that_nobody_sent_anywhere_is_mentioned():
+    nobody, said = Call((), None), {"local": True, "cores": 2}
+    assert "About 30 hours of training" in notice(nobody, hours=30.2, **said)
+    assert "executor local" in notice(nobody, hours=30.2, **said)
+    assert notice(nobody, hours=11.9, **said) == ""
+    assert notice(nobody, hours=30, local=False, cores=2) == ""
+    assert notice(Call((), "default"), hours=30, **said) == ""
+    assert notice(Call(("profiles/slurm",), None), hours=30, **said) == ""
+
+
+def test_without_slurm_nothing_is_left_over(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert left_over(tmp_path) == {}
+    assert end_left_over(tmp_path, local=False, alone=True) == ""
+
+
+def test_a_slurm_that_does_not_answer_stops_a_run_on_it_and_no_other(monkeypatch, tmp_path):
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\necho no controller >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert end_left_over(tmp_path, local=True, alone=True) == ""
+    with pytest.raises(LeftOver, match="no controller"):
+        end_left_over(tmp_path, local=False, alone=True)
+    squeue.write_text("#!/bin/sh\nexec sleep 20\n")
+    monkeypatch.setattr(invocation, "ANSWER_SECONDS", 0.2)
+    with pytest.raises(LeftOver, match="does not answer"):
+        end_left_over(tmp_path, local=False, alone=True)
+
+
+def test_every_setting_of_a_profile_stands_under_a_reason():
+    for name in PROFILES:
+        lines = (PROJECT / "profiles" / name / "profile.yaml").read_text().split("\n\n")
+        for block in filter(str.strip, lines):
+            assert block.lstrip().startswith(("#", "__")), f"{name}: {block}"
+    assert os.access(PROJECT / "profiles/cluster-generic/status.sh", os.X_OK)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    return copy_project(tmp_path_factory.mktemp("invocation"))
+
+
+def call(copy, *words, cards="tests/workflow/cards", experiment="toy", **environment):
+    """Call Snakemake without --cores; return its exit status and what it printed."""
+    config = ["--config", f"cards={cards}", f"experiments=[{experiment}]"]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *words, *config], cwd=copy.folder, text=True, timeout=300, check=False,
+        env={**copy.environment, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def one_shard(cards, experiment):
+    """A file that a run makes in a moment: what one shard holds."""
+    name = next(iter(parts(read_card(PROJECT / cards / f"{experiment}.yaml")))).name
+    return f"results/{experiment}/shards/{name}.json"
+
+
+@pytest.mark.slow
+def test_snakemake_refuses_an_unknown_profile_at_once(copy):
+    status, text = call(copy, "--workflow-profile", "slrum", "--cores", "1")
+    assert status != 0
+    assert "unknown workflow profile 'slrum' (did you mean 'slurm'?)" in text
+    assert not (copy.folder / "results").exists()
+
+
+@pytest.mark.slow
+def test_plain_snakemake_takes_this_machine_and_its_devices(copy):
+    status, text = call(copy, one_shard("tests/workflow/cards", "toy"), SGDPHASES_DEVICES="0:80000,1:80000,2:80000")
+    assert status == 0, text
+    assert f"Provided cores: {os.cpu_count()}" in text
+    assert 'gpu=Resource("gpu", 3)' in text or "gpu=3" in text
+    assert "no profile was named" not in text
+
+
+@pytest.mark.slow
+def test_a_long_grid_started_without_a_profile_is_mentioned_and_runs(copy):
+    long = {"cards": "workflow/experiments", "experiment": "dyson_full"}
+    target = ("--forceall", one_shard(**long))
+    status, text = call(copy, *target, **long)
+    assert status == 0, text
+    assert text.count("no profile was named: executor local") == 1
+    status, text = call(copy, *target, "--workflow-profile", "default", **long)
+    assert status == 0, text
+    assert "no profile was named" not in text
