@@ -59,7 +59,7 @@ def trial(stage, numbers, again, most):
 def _wait(stage, process, numbers, amid):
     """Wait for the moment to kill."""
     end = time.monotonic() + (numbers.uniform(0, stage.seconds) if not amid else PATIENCE)
-    skip = numbers.randrange(12) if isinstance(stage, Train) else numbers.randrange(2)  # which of its files
+    skip = numbers.randrange(4) if isinstance(stage, Train) else numbers.randrange(2)  # which of its files
     seen = False
     while process.poll() is None and time.monotonic() < end:
         if amid:
