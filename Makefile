@@ -8,7 +8,7 @@
 #            URI=... PORT=... the tracking store that `make ui` opens, and where it listens
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-cluster faults figures fashion ui report usage environment lock lint format clean
+.PHONY: help run test test-systems test-cluster faults figures fashion ui report usage environment lock lint format clean
 
 WORKERS ?= 2
 PORT ?= 5000
@@ -32,7 +32,7 @@ EXPERIMENT_FIGURES = $(foreach figure,$(FIGURES),results/$(subst /,/figures/,$(f
 
 help:  ## this list
 	@printf 'make <target> [ARGS="..."] [CPU=1] [PYTHON=python3.12]\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' Makefile
 
 $(STAMP):
 	@PYTHON='$(PYTHON)' CPU='$(CPU)' TORCH_INDEX='$(TORCH_INDEX)' sh envs/create.sh '$@'
@@ -46,7 +46,12 @@ run: $(STAMP)  ## train, measure, fit, draw, judge: the experiments in config.ya
 
 test: $(STAMP)  ## all tests (at most 12 minutes on 2 cores)
 	@printf 'make test: all tests, $(WORKERS) side by side; at most 12 minutes on 2 cores.\n'
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not systems' $(ARGS)
+
+test-systems: $(STAMP)  ## five kills of every stage; tracking into servers that fail (at most 15 minutes on 2 cores)
+	@printf 'make test-systems: kills every stage five times, tracks into servers that fail; at most 15 minutes on 2 cores.\n'
+	@printf '                   What needs PostgreSQL is left out where it is not installed.\n'
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m systems tests/faults tests/tracking $(ARGS)
 
 # Beside the environment, not in it: with the plugin for Slurm installed, every Snakemake asks for a cluster as it starts.
 CLUSTER := .venv/cluster

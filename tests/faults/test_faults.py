@@ -9,7 +9,7 @@ from faults import damage, kills, places, signals
 from faults.ground import STAGES, Ground
 from faults.report import Results, tables, write_page
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.systems]
 WRONG = ("failed", "wrong", "half_written", "left_behind", "missing", "double", "forgotten", "unseen", "untrue")
 
 

@@ -17,6 +17,8 @@ from made_stories import ENDINGS, FAIL, FINISH, WAIT, Story, Verdict, compare, s
 from sgdphases.tracking import store
 from sgdphases.tracking.spool import KILLED, RUNNING, Spool
 
+pytestmark = pytest.mark.systems
+
 WHOLE = Verdict()
 
 

@@ -28,6 +28,8 @@ import sys
 from pathlib import Path
 from sgdphases.tracking import store
 from sgdphases.tracking.spool import Spool
+
+pytestmark = pytest.mark.systems
 Path("map.txt").write_text("a figure")
 for key in sys.argv[2:]:
     with Spool(f"spools/{key}.jsonl", experiment="toy", rule="draw", key=key) as spool:
