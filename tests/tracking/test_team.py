@@ -18,6 +18,8 @@ from copied_project import PROJECT, copy_project
 from made_servers import ADMINISTRATOR, REQUIRE_SERVERS, Postgres, free_port, missing, programs
 from sgdphases.config import read_config
 
+pytestmark = pytest.mark.systems
+
 PAGE = (PROJECT / "docs" / "team.md").read_text()
 FENCE = re.compile(r"^```(\w+)(?: (\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INSTALLS = bool(os.environ.get(REQUIRE_SERVERS))
@@ -28,8 +30,6 @@ import sys
 from pathlib import Path
 from sgdphases.tracking import store
 from sgdphases.tracking.spool import Spool
-
-pytestmark = pytest.mark.systems
 Path("map.txt").write_text("a figure")
 for key in sys.argv[2:]:
     with Spool(f"spools/{key}.jsonl", experiment="toy", rule="draw", key=key) as spool:
