@@ -134,8 +134,8 @@ def start_device_memory_of(wildcards, attempt):
 
 
 def reading_memory_of(wildcards, input, attempt):
-    # Megabytes of Python and its libraries, and of what compressed files become.
-    return (1000 + 20 * int(input.size_mb)) * attempt
+    # Megabytes of two Snakemakes, Python and its libraries, and of what compressed files become.
+    return (1500 + 20 * int(input.size_mb)) * attempt
 
 
 def checkpoint_seconds_of(wildcards):
