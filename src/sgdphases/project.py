@@ -53,6 +53,10 @@ class Project:
         """The MLflow store: what config.yaml says, or an SQLite file under results/tracking."""
         return self.config.tracking.uri or f"sqlite:///{Path('results/tracking/mlflow.db').resolve()}"
 
+    def name_store(self) -> None:
+        """Tell `snakemake --logger mlflow` where rule `track` writes; its own option may say otherwise."""
+        os.environ["SGDPHASES_TRACKING_URI"] = self.tracking_uri
+
     def parts(self, experiment: str) -> dict[str, Part]:
         """Shards of an experiment by digest."""
         return self._parts[experiment]

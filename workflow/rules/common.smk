@@ -19,8 +19,7 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-# Where `--logger mlflow` writes unless it is told otherwise: where rule track does.
-os.environ["SGDPHASES_TRACKING_URI"] = PROJECT.tracking_uri
+PROJECT.name_store()
 PROJECT.forget_incomplete_stamps()
 EXPERIMENTS = list(PROJECT.cards)
 DATA = PROJECT.config.data.directory
