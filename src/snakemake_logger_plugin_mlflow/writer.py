@@ -39,6 +39,9 @@ SHARE = 9
 PATIENCE = 60.0
 """Longest time between two attempts at a store that is down."""
 
+GRACE = 5.0
+"""Seconds that it waits after Snakemake's end for jobs that are ending with it."""
+
 LAST = 120.0
 """Seconds that it goes on after Snakemake has ended."""
 
@@ -113,6 +116,10 @@ class Writer:
         """
         until = time.monotonic() + LAST
         took = self.turn(last=True)
+        dying = time.monotonic() + GRACE
+        while not (self.stories.settled and self.steps.settled) and time.monotonic() < dying:
+            time.sleep(BREATH)  # a kill of all at once: its end is seen before that of the jobs, or of its own spool
+            took = self.turn(last=True)
         while took and self.waiting and time.monotonic() < until:
             took = self.turn(last=True)
         if not took or self.waiting:
