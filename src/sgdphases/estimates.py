@@ -12,6 +12,7 @@ from typing import Any
 from sgdphases.config import Card
 from sgdphases.datasets.registry import DATASETS, depends_on_seed
 from sgdphases.ensemble.architecture import Network
+from sgdphases.ensemble.footprint import CACHE, touched_bytes
 from sgdphases.ensemble.starting import DISPLACEMENT_WORDS
 from sgdphases.shards import Part, dtype
 from sgdphases.starts import Start
@@ -19,7 +20,6 @@ from sgdphases.starts import Start
 MEBIBYTE = 2**20
 CPU = {"float32": 1.5e10, "float64": 8e9}  # products a second of one core, passes backward included
 CUDA = {"float32": 2e11, "float64": 5e10}  # not measured: a tenth of what such devices promise, and less
-CACHE = 1_310_720  # bytes of networks that one core steps together (`ensemble.device`)
 LOOK = 8e-5  # seconds that a step of networks that are stepped together takes beside its products
 MODULAR_LOOK = 3e-5  # the same for each layer that is differentiated automatically, of each network
 DISPLACED = 4e-5  # seconds of a network's step for its displacements along directions
@@ -142,7 +142,7 @@ def _load(card: Card, part: Part, network: Network) -> _Load:
         number,
         batch,
         wide,
-        touched=wide * (_weights(network) + 3 * batch * _outputs(network)),
+        touched=touched_bytes(network, batch, wide),
         trained=trained,
         tested=tested,
         data=copies * _data(dataset, network, wide),

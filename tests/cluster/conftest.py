@@ -145,15 +145,23 @@ class Driver:
         return found
 
     def training(self, count=1):
-        """Wait until so many shards train, past their first checkpoint; return their steps by shard."""
+        """Wait until so many shards train, past their first checkpoint; return their steps by shard.
+
+        Each is held by SIGSTOP as soon as it is that far: else the first may be done before the last has begun.
+        """
+        held = {}
 
         def found():
-            steps = self.steps()
             folders = (self.folder / "results/three/checkpoints").glob("*/state-*.npz")
-            deep = {path.parent.name.split("-")[0] for path in folders} & steps.keys()
-            return {shard: steps[shard] for shard in sorted(deep)} if len(deep) >= count else None
+            deep = {path.parent.name.split("-")[0] for path in folders}
+            for shard, step in self.steps().items():
+                if shard in deep and len(held) < count and shard not in held:
+                    os.kill(step, signal.SIGSTOP)
+                    held[shard] = step
+            return len(held) == count
 
-        return wait(found, f"{count} shards that train\n{self.said()[-2000:]}", 150)
+        wait(found, f"{count} shards that train\n{self.said()[-2000:]}", 150, 0.05)
+        return dict(sorted(held.items()))
 
     def number_of(self, shard):
         """Slurm's number of the job that trains a shard."""

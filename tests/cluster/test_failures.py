@@ -29,7 +29,6 @@ def test_cancelled_requeued_and_on_a_node_that_goes_down(driver, lab, local_cube
     steps = one.training(3)
     numbers = {shard: one.number_of(shard) for shard in steps}
     cancelled, requeued, stranded = steps
-    os.kill(steps[stranded], signal.SIGSTOP)  # so that it is there still when its node goes down
     lab.call("scancel", numbers[cancelled])
     lab.call("scontrol", "requeue", numbers[requeued])
     wait(lambda: one.steps().get(requeued, steps[requeued]) != steps[requeued], "the requeued job", 150)
@@ -63,9 +62,8 @@ def test_over_memory(driver, lab, local_cubes):
 
 def test_warned_before_its_time_is_up(driver, lab, local_cubes):
     one = driver("slurm").start(CUBE, "--set-resources", "train:runtime=3*attempt")
-    shard, step = next(iter(one.training().items()))
+    (shard,) = one.training()  # it computes nothing any more, and its time runs on
     number = one.number_of(shard)
-    os.kill(step, signal.SIGSTOP)  # it computes nothing any more, and its time runs on
     # The warning of the profile reaches the step itself, though Snakemake and srun lie between.
     log = one.folder / f"results/three/logs/train-{shard}.log"
     wait(lambda: "signal 15: stopped at step" in log.read_text(), "the warning and its checkpoint", 240, 0.05)
@@ -78,9 +76,8 @@ def test_warned_before_its_time_is_up(driver, lab, local_cubes):
 def test_over_its_time(driver, lab, local_cubes):
     unwarned = ("--default-resources", "mem_mb=2000", "runtime=30")
     one = driver("slurm").start(CUBE, *unwarned, "--set-resources", "train:runtime=attempt")
-    shard, step = next(iter(one.training().items()))
+    (shard,) = one.training()  # it computes nothing any more, and its time runs on
     number = one.number_of(shard)
-    os.kill(step, signal.SIGSTOP)
     assert one.end() == 0, one.said()[-6000:]
     assert lab.states(one.folder)[number] == "TIMEOUT"
     assert resumed(one, shard)
@@ -126,9 +123,7 @@ def test_killed_driver(driver, lab, local_cubes):
     orphans = {one.number_of(shard) for shard in steps}
     os.killpg(one.process.pid, signal.SIGKILL)
     one.process.wait()
-    assert {job.number for job in one.jobs("train", "RUNNING")} == orphans  # they work on, with nobody looking
-    for step in steps.values():
-        os.kill(step, signal.SIGSTOP)  # and would still do so long after the restart
+    assert {job.number for job in one.jobs("train", "RUNNING")} == orphans  # they would work on, with nobody looking
     one.start("--unlock").end()
     one.run(CUBE)
     assert "3 Slurm jobs of an earlier call in this folder" in one.said()
@@ -151,8 +146,11 @@ def test_interrupted_driver(driver, lab, local_cubes):
 
 def test_driver_asked_to_end(driver, lab, local_cubes):
     one = driver("cluster-generic").start(CUBE)
-    numbers = {one.number_of(shard) for shard in one.training(3)}
+    steps = one.training(3)
+    numbers = {one.number_of(shard) for shard in steps}
     os.kill(one.process.pid, signal.SIGTERM)
+    for step in steps.values():
+        os.kill(step, signal.SIGCONT)
     assert one.end() != 0  # it waits for the jobs that run, and starts no others
     assert {lab.states(one.folder)[number] for number in numbers} == {"COMPLETED"}
     assert not (one.folder / CUBE).exists()

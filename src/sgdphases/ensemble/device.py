@@ -1,6 +1,5 @@
 """Where an ensemble computes, and how many networks are stepped side by side there."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sgdphases.ensemble.footprint import CACHE, touched_bytes
 from sgdphases.ensemble.groups import WINDOW
 from sgdphases.ensemble.iteration import groups_by_matrix
 from sgdphases.ensemble.kinds import kind_of_row
 from sgdphases.ensemble.shard import Shard
 
-CACHE = 1_310_720  # bytes that a group may touch per step: what stays in a core's second-level cache of 2 MiB
 WORK = {"cpu": 2**39, "cuda": 2**47}  # products between two looks around: some ten seconds of a core
 COPIES = 5  # weights, gradient, velocity, sum of gradients and the copies of them that a window begins with
 
@@ -67,30 +66,7 @@ def footprint(shard: Shard) -> int:
     Returns:
         Bytes.
     """
-    network, size = shard.network, 4 if shard.dtype == "float32" else 8
-    if network.modular:
-        return (sum(math.prod(network.shape(layer)) for layer in range(network.layers)) + kept_by_graph(shard)) * size
-    lowest = network.trained_layers[0]
-    count = network.widths[lowest] * shard.batch_size
-    for layer in range(lowest, network.layers):
-        geometry = network.geometries[layer]
-        touched = 3 * network.widths[layer + 1] if geometry is None else geometry.touched
-        count += math.prod(network.shape(layer)) + shard.batch_size * touched
-    return count * size
-
-
-def kept_by_graph(shard: Shard) -> int:
-    """Numbers that automatic differentiation keeps of a batch of one modular network.
-
-    Args:
-        shard: What is trained.
-
-    Returns:
-        Three for each number that a layer makes: what it reads, what it makes, and the derivative.
-    """
-    network = shard.network
-    made = (piece.out * places for piece, places in zip(network.pieces, network.places, strict=True))
-    return shard.batch_size * (network.widths[0] + 3 * sum(made))
+    return touched_bytes(shard.network, shard.batch_size, 4 if shard.dtype == "float32" else 8)
 
 
 def stride(shard: Shard, word: str = "cpu") -> int:
