@@ -11,7 +11,7 @@ from copied_project import copy_project
 from sgdphases import invocation
 from sgdphases.config import read_card
 from sgdphases.faults import ConfigError
-from sgdphases.invocation import Call, LeftOver, call_of, check_profile, end_left_over, left_over, notice
+from sgdphases.invocation import Call, LeftOver, alone_in, call_of, check_profile, end_left_over, left_over, notice
 from sgdphases.shards import parts
 
 PROJECT = Path(__file__).parents[1]
@@ -82,6 +82,52 @@ def test_a_slurm_that_does_not_answer_stops_a_run_on_it_and_no_other(monkeypatch
     monkeypatch.setattr(invocation, "ANSWER_SECONDS", 0.2)
     with pytest.raises(LeftOver, match="does not answer"):
         end_left_over(tmp_path, local=False, alone=True)
+
+
+UUID = "sgdphases_0b5c1a52-0b3c-4d0e-9a55-6f1d2a7c9e11"
+
+
+@pytest.fixture
+def queue(monkeypatch, tmp_path):
+    """A queue that `squeue` shows and `scancel` takes jobs out of, of jobs of this folder by their names."""
+    listed, programs = tmp_path / "queue", tmp_path / "bin"
+    programs.mkdir()
+    for name, text in {
+        "squeue": f"#!/bin/sh\ncat {listed}\n",
+        "scancel": f'#!/bin/sh\nfor job; do sed -i "/^$job|/d" {listed}; done\n',
+    }.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+
+    def show(**names):
+        listed.write_text("".join(f"{job[1:]}|RUNNING|{name}|{tmp_path}\n" for job, name in names.items()))
+
+    show.left = lambda: [line.split("|")[0] for line in listed.read_text().splitlines()]
+    return show
+
+
+def test_jobs_of_a_killed_call_are_ended_and_no_others(queue, monkeypatch, tmp_path):
+    queue(j1=UUID, j2="sgdphases-rule-train", j3="sgdphases.sh", j4="sgdphases-driver", j5="other", j6=UUID)
+    monkeypatch.setenv("SLURM_JOB_ID", "6")  # Snakemake itself
+    assert end_left_over(tmp_path, local=True, alone=True).startswith("2 Slurm jobs of an earlier call")
+    assert queue.left() == ["3", "4", "5", "6"]
+    assert end_left_over(tmp_path, local=True, alone=True) == ""
+
+
+def test_jobs_are_left_to_a_snakemake_that_lives(queue, tmp_path):
+    queue(j1=UUID)
+    waiter = "import sys; from sgdphases.invocation import alone_in; print(alone_in(sys.argv[1]), flush=True); input()"
+    (tmp_path / ".snakemake").mkdir()
+    command = [sys.executable, "-c", waiter, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "True\n"
+        alone = alone_in(tmp_path)
+        assert not alone
+        assert "left to the other Snakemake" in end_left_over(tmp_path, local=False, alone=alone)
+        assert queue.left() == ["1"]
+        other.kill()
+    assert alone_in(tmp_path)
 
 
 def test_every_setting_of_a_profile_stands_under_a_reason():

@@ -327,11 +327,17 @@ def test_nothing_to_lease_without_devices(tmp_path, monkeypatch):
     assert not (tmp_path / "leases").exists()
 
 
-def test_what_slurm_assigned_needs_no_lease_and_no_list(job, tmp_path):
-    slurm = {"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "1", "CUDA_VISIBLE_DEVICES": "0"}
-    assert [got(job(name=name, **slurm)) for name in "ab"] == ["0", "0"]
-    assert not (tmp_path / "leases").exists()
-    environment = slurm | {"PATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": "0,MIG-2"}
+def test_what_slurm_assigned_is_shared_by_the_processes_of_its_job_only(job, tmp_path):
+    slurm = {"SLURM_JOB_GPUS": "1", "CUDA_VISIBLE_DEVICES": "0", "SGDPHASES_DEVICES": "0:80000"}
+    first, other = ({"SLURM_JOB_ID": number} | slurm for number in "78")
+    assert got(job(name="a", memory=70000, **first)) == "0"
+    assert got(job(name="b", memory=70000, **other)) == "0"  # behind cgroups another device
+    job(name="c", memory=70000, **first)
+    until(lambda: waits(tmp_path, "c"))
+
+
+def test_what_slurm_assigned_needs_no_list(tmp_path):
+    environment = {"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "1", "PATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": "0,MIG-2"}
     assert [device.name for device in visible_devices(environment)[0]] == ["0", "MIG-2"]
 
 

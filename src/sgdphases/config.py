@@ -47,6 +47,16 @@ class TrackingConfig(Strict):
 
     uri: str = ""
 
+    @field_validator("uri")
+    @classmethod
+    def _no_password(cls, value: str) -> str:
+        if re.search(r"://[^/@\s]*:[^/@\s]*@|[?&](password|sslpassword|token)=", value):
+            raise ValueError(
+                "it has a password in it, which command lines and logs would show: say it by "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or a database's by PGPASSFILE"
+            )
+        return value
+
 
 class Config(Strict):
     """config.yaml: which experiments to run, where data come from, on which device, where runs are logged."""

@@ -29,7 +29,7 @@ def writing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
+    sweep(path)
     temporary = path.with_name(f".{path.stem}.{_HOST}.{os.getpid()}.{next(_COUNT)}{path.suffix}")
     try:
         yield temporary
@@ -76,6 +76,24 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sweep(path: str | Path, *, alone: bool = False) -> None:
+    """Remove what writers of a file that were killed have left beside it, a database's journal too.
+
+    Args:
+        path: The final name.
+        alone: Whether nobody writes it now, so that what writers on other machines have left may go as well.
+    """
+    path = Path(path)
+    prefix = f".{path.stem}."
+    for left in path.parent.iterdir():
+        host, _, rest = left.name.removeprefix(prefix).partition(".")
+        process, _, rest = rest.partition(".")
+        if not (left.name.startswith(prefix) and process.isdecimal() and rest.partition(".")[0].isdecimal()):
+            continue
+        if not _alive(int(process)) if host == _HOST else alone:
+            left.unlink(missing_ok=True)
+
+
 def _sync(path: Path) -> None:
     """Flush a file or folder to the disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -83,15 +101,6 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what writers of `path` that were killed on this machine have left beside it, a database's journal too."""
-    prefix = f".{path.stem}.{_HOST}."
-    for left in path.parent.iterdir():
-        owner = left.name.removeprefix(prefix).partition(".")[0]
-        if left.name.startswith(prefix) and owner.isdecimal() and not _alive(int(owner)):
-            left.unlink(missing_ok=True)
 
 
 def _alive(process: int) -> bool:

@@ -9,6 +9,7 @@ no two jobs ever write the same files; a training that is ended writes a checkpo
 
 import getpass
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -16,12 +17,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from sgdphases.choices import one_of
 from sgdphases.faults import ConfigError
 
-PREFIX = "sgdphases"  # of the names of all jobs that our profiles submit
+# The names of all jobs that our profiles submit, by the Slurm plugin and by sbatch: not those of a user's own scripts.
+OURS = re.compile(r"sgdphases(_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|-rule-[a-z]+)")
+OWN = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID")  # where Snakemake itself is a job
 LONG_HOURS = 12.0
 ANSWER_SECONDS, END_SECONDS, LOOK_SECONDS = 60.0, 180.0, 0.5
+_locks: list[FileLock] = []  # held as long as this process lives
 
 
 class LeftOver(RuntimeError):
@@ -116,12 +122,31 @@ def notice(call: Call, *, local: bool, hours: float, cores: int) -> str:
     )
 
 
-def left_over(folder: str | Path, prefix: str = PREFIX) -> dict[str, str]:
-    """Slurm jobs of this user that an earlier call has submitted from a folder and that have not ended.
+def alone_in(folder: str | Path) -> bool:
+    """Whether no other Snakemake of this project works in a folder; this one does from now on, until it ends.
+
+    Snakemake's own lock is one of files: two calls for different results may work side by side.
 
     Args:
         folder: Where Snakemake runs.
-        prefix: How the names of our jobs begin.
+
+    Returns:
+        Whether it is alone.
+    """
+    lock = FileLock(Path(folder) / ".snakemake" / "sgdphases.lock")
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, NotImplementedError):  # the second on file systems that know no locks: nobody can tell
+        return False
+    _locks.append(lock)
+    return True
+
+
+def left_over(folder: str | Path) -> dict[str, str]:
+    """Slurm jobs of this user that another call has submitted from a folder and that have not ended.
+
+    Args:
+        folder: Where Snakemake runs.
 
     Returns:
         State of each by its number; nothing where there is no Slurm.
@@ -133,9 +158,13 @@ def left_over(folder: str | Path, prefix: str = PREFIX) -> dict[str, str]:
         return {}
     text = _answer("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%T|%j|%Z")
     rows = [line.split("|", 3) for line in text.splitlines() if line.count("|") >= 3]
-    ours = [(number, state, where) for number, state, name, where in rows if name.startswith(prefix)]
-    here = Path(folder).resolve()
-    return {number: state for number, state, where in ours if Path(where).resolve() == here}
+    ours = [(number, state, where) for number, state, name, where in rows if OURS.fullmatch(name)]
+    here, own = Path(folder).resolve(), {os.environ.get(word) for word in OWN}
+    return {
+        number: state
+        for number, state, where in ours
+        if Path(where).resolve() == here and number.partition("_")[0] not in own
+    }
 
 
 def end_left_over(folder: str | Path, *, local: bool, alone: bool, patience: float = END_SECONDS) -> str:
@@ -144,14 +173,14 @@ def end_left_over(folder: str | Path, *, local: bool, alone: bool, patience: flo
     Args:
         folder: Where Snakemake runs.
         local: Whether jobs run on this machine; then a Slurm that does not answer (a client without a cluster) is none.
-        alone: Whether this Snakemake holds the folder's lock, so that no other looks after those jobs.
+        alone: Whether no other Snakemake, which may look after those jobs, works in the folder (`alone_in`).
         patience: Seconds to wait for their end.
 
     Returns:
         One line on what was done; nothing where nothing was left.
 
     Raises:
-        LeftOver: If they do not end, or if another Snakemake may be looking after them.
+        LeftOver: If they do not end.
     """
     try:
         jobs = left_over(folder)
@@ -163,7 +192,7 @@ def end_left_over(folder: str | Path, *, local: bool, alone: bool, patience: flo
         return ""
     said = f"{len(jobs)} Slurm jobs of an earlier call in this folder ({', '.join(jobs)})"
     if not alone:
-        raise LeftOver(f"{said} are in the queue, and --nolock allows for another Snakemake: scancel them, or wait")
+        return f"{said} are left to the other Snakemake that works here; a file that one of them writes is refused."
     _answer("scancel", *jobs)
     end = time.monotonic() + patience
     while left := left_over(folder).keys() & jobs.keys():

@@ -23,6 +23,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ LOOK_SECONDS = 0.1  # between two looks of one that waits
 GUARD_SECONDS, GUARD_PATIENCE = 0.005, 2.0  # between two tries; the least time to try, whatever the timeout
 LOG_SECONDS = 60.0
 log = logging.getLogger(__name__)
-_kept: dict[str, tuple[Device, "Claim | None"]] = {}  # of this process, until it ends
+_kept: dict[str, tuple[Device, "Claim"]] = {}  # of this process, until it ends
 
 
 def lease_folder(folder: str | Path | None = None) -> Path:
@@ -311,7 +312,8 @@ def keep_device(
     """Lease a device for the rest of this process and let CUDA see no other. Call it before CUDA is first used.
 
     There is no way to give it back but to end: memory on a device is free only when its process is gone. Asked again,
-    the process keeps what it has. One device that Slurm assigned is taken without a lease: Slurm keeps others away.
+    the process keeps what it has. What Slurm assigned is shared out among the processes of that Slurm job only: a
+    Snakemake inside an allocation may start many, and Slurm keeps all others away.
 
     Args:
         word: auto, cpu or cuda; nothing is leased for cpu.
@@ -336,13 +338,18 @@ def keep_device(
         if memory is not None and all(device.memory is not None and memory > device.memory for device in devices):
             log.warning("%s may not be enough: no device has %s", devices[0].name, _mebibytes(memory))
             memory = None
-        if assigned and len(devices) == 1:
-            _kept["device"] = devices[0], None
-        else:
-            _kept["device"] = acquire(devices, memory, folder=lease_folder(), timeout=timeout, asked_by=asked_by)
-            _limit(memory, _kept["device"][0])
+        if assigned:
+            devices = _within_job(devices)
+        _kept["device"] = acquire(devices, memory, folder=lease_folder(), timeout=timeout, asked_by=asked_by)
+        _limit(memory, _kept["device"][0])
     os.environ[VISIBLE] = _kept["device"][0].name
     return os.environ[VISIBLE]
+
+
+def _within_job(devices: Sequence[Device]) -> tuple[Device, ...]:
+    """Devices called as no other Slurm job calls them: where cgroups hide the others, each job has a device 0."""
+    job = os.environ.get("SLURM_JOB_ID", "?")
+    return tuple(replace(device, key=f"job {job}: {device.key}") for device in devices)
 
 
 def _limit(memory: int | None, device: Device) -> None:

@@ -26,8 +26,10 @@ URI = "SGDPHASES_TRACKING_URI"
 INTERRUPTED = ("Terminating processes on user request", "Will exit after finishing currently running jobs")
 SUBMITTED = re.compile(r"[Jj]ob (\d+) (?:has been submitted )?with (?:SLURM jobid|external jobid) '?([\w.\-]+)'?")
 EXIT = re.compile(r"non-zero exit status (\d+)")
-SIGNALLED = re.compile(r"died with <Signals|non-zero exit status (?:130|137|143)\b")
-"""A job that a signal has ended, itself or in its shell: it has not failed, it was killed."""
+STOPPED = re.compile(
+    r"died with <Signals|non-zero exit status (?:130|137|143)\b|SLURM status is: '(?:CANCELLED|PREEMPTED|TIMEOUT)\b"
+)
+"""A job that a signal has ended, itself or in its shell, or that Slurm has: it has not failed, it was killed."""
 HIDDEN = ("tmpdir", "mem", "mem_mib", "disk", "disk_mib")
 """Resources that Snakemake derives from others, or that say nothing about the job."""
 
@@ -251,7 +253,7 @@ class Diary:
             "job_end",
             record,
             number=record.jobid,
-            status=KILLED if SIGNALLED.search(cause) else FAILED,
+            status=KILLED if STOPPED.search(cause) else FAILED,
             exit=int(exits[-1]) if exits else None,
             cause=cause,
             more=more,

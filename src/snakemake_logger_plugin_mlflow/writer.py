@@ -5,6 +5,7 @@ Its standard input ends when Snakemake does, however it does. It then tells the 
 
 import argparse
 import contextlib
+import glob
 import logging
 import os
 import select
@@ -146,9 +147,10 @@ class Writer:
             self.look()
             if last:
                 self.end_experiments()
-            if not self.reconciled:
+            took = self.write(until=None if last else time.monotonic() + self.interval)
+            if took and not self.reconciled:
                 self.reconcile()
-            return self.write(until=None if last else time.monotonic() + self.interval)
+            return took
         except Exception as error:  # MLflow lets errors of its database and network libraries through as they are
             self.live.trouble = shown(error)
             return False
@@ -221,26 +223,33 @@ class Writer:
         return {name: offered for name, offered in found.items() if offered}
 
     def reconcile(self) -> None:
-        """Mark as killed what the store believes to be running here while nobody is left to tell of it."""
+        """Mark as killed what the store believes to be running here while nobody is left to tell of it.
+
+        What goes wrong is tried once more with the next turn, and keeps no event waiting.
+        """
         here = {"kind": INVOCATION, "folder": str(Path.cwd()), "host": os.uname().nodename}
-        for tags in self.live.running(self.experiment, here):
-            path = Path(tags["spool"])
-            if path.exists() and (path.parent == self.home.resolve() or alive(path)):
-                continue
-            cause = "ended without a word"
-            tasks = self.live.running(self.experiment, {"workflow": tags["workflow"]})
-            self.live.kill(self.experiment, [tags["run_id"], *(task["run_id"] for task in tasks)], cause=cause)
-        self.reconciled = True
+        try:
+            for tags in self.live.running(self.experiment, here):
+                path = Path(tags["spool"])
+                if path.exists() and (path.parent == self.home.resolve() or alive(path)):
+                    continue
+                cause = "ended without a word"
+                tasks = self.live.running(self.experiment, {"workflow": tags["workflow"]})
+                self.live.kill(self.experiment, [tags["run_id"], *(task["run_id"] for task in tasks)], cause=cause)
+            self.reconciled = True
+        except Exception as error:  # see `turn`
+            self.live.trouble = shown(error)
 
     def put_away(self) -> None:
-        """Move the spools of invocations that are over, with all that their jobs spooled, out of the way."""
-        for path in self.home.glob("*.jsonl"):
+        """Move spools out of the way that this writer has delivered to their end, with all that their jobs spooled.
+
+        Others may have come here since it began to follow: they are for their own writers, or for the next one.
+        """
+        delivered = self.steps.whole()
+        for path in self.stories.whole():
             with contextlib.suppress(OSError):
-                events = read(path)
-                follower = Follower()
-                follower.add(spools_of(events))
-                list(follower.changed())
-                if not alive(path) and follower.settled:
+                spooled = [Path(name) for name in spools_of(read(path))]
+                if all(spool in delivered for spool in spooled if spool.exists()):
                     path.rename(self.home / "done" / path.name)
                     path.with_suffix(".log").unlink(missing_ok=True)
         shutil.rmtree(self.home / "ends", ignore_errors=True)
@@ -250,7 +259,8 @@ def found(patterns: Iterable[str]) -> list[Path]:
     """The spool files that names and patterns mean."""
     files: list[Path] = []
     for pattern in patterns:
-        for path in [Path(pattern)] if Path(pattern).exists() else sorted(Path().glob(pattern)):
+        matches = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True, include_hidden=True)
+        for path in sorted(map(Path, matches)):
             files += sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
     return files
 

@@ -183,7 +183,7 @@ class Lab:
 def _rule(comment, name):
     """The rule of a job: the plugin says it in the comment, the profile for cluster-generic in the name."""
     found = re.match(r"(?:rule|group)_([a-z]+)", comment)
-    return found[1] if found else name.removeprefix("sgdphases-")
+    return found[1] if found else name.removeprefix("sgdphases-rule-")
 
 
 def _free_ports(count):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from sgdphases.files import sha256
+from sgdphases.files import sha256, sweep
 from sgdphases.steps import guard
 
 
@@ -85,6 +85,42 @@ def test_a_folder_that_cannot_be_written_to_is_said_by_the_step_itself(tmp_path,
     guard.enter("fit", argparse.Namespace(cube=None, output=str(tmp_path / "fit.nc")))
     assert "has no guard" in caplog.text
     tmp_path.chmod(0o755)
+
+
+def test_what_a_killed_writer_on_another_machine_left_goes(tmp_path):
+    path = tmp_path / "cube.nc"
+    left, others = tmp_path / ".cube.node07.123.0.nc", [tmp_path / ".cubes.node07.123.0.nc", tmp_path / ".cube.mine.nc"]
+    for name in (left, *others):
+        name.touch()
+    sweep(path)
+    assert left.exists()  # it may be alive there
+    written(path)  # nobody else holds the lock
+    assert not left.exists()
+    assert all(name.exists() for name in others)
+
+
+def test_a_guard_that_cannot_be_changed_condemns_no_new_file(tmp_path, monkeypatch):
+    path = written(tmp_path / "fit.nc")
+    real = os.open
+
+    def refuse(name, *rest):
+        if str(name).endswith("fit.nc.json"):
+            raise PermissionError(13, "Permission denied", str(name))
+        return real(name, *rest)
+
+    monkeypatch.setattr(guard.os, "open", refuse)
+    with pytest.raises(SystemExit, match=r"fit.nc.json cannot be changed .*delete it"):
+        guard.enter("fit", argparse.Namespace(cube=None, output=str(path)))
+
+
+def test_where_a_guard_cannot_be_deleted_a_damaged_file_stays(tmp_path, monkeypatch):
+    path = written(tmp_path / "fit.nc")
+    path.write_bytes(b"whol3")
+    monkeypatch.setattr(guard.os, "access", lambda *_: False)
+    with pytest.raises(SystemExit, match=r"fit.nc is damaged: .* and .*fit.nc.json"):
+        guard.check(path)
+    assert path.exists()
+    assert guard.damage(path) is not None
 
 
 def test_a_full_disk_is_said(tmp_path, caplog, monkeypatch):

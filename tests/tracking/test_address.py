@@ -31,6 +31,15 @@ def test_no_password_is_shown():
     assert address.shown(ValueError("no h://me:secret@host")) == "no h://***@host"
 
 
+@pytest.mark.parametrize("name", ["password", "sslpassword", "ssl_key_password", "PASSWORD", "passwd", "token"])
+def test_no_password_in_a_query_is_shown(name):
+    assert address.shown(f"postgresql://h/db?user=a&{name}=s") == f"postgresql://h/db?user=a&{name}=***"
+    assert address.shown(f"postgresql://h/db?{name}=s3c@ret&user=a") == f"postgresql://h/db?{name}=***&user=a"
+    assert address.shown(f"postgresql://u:p@h/db?{name}=s is down") == f"postgresql://***@h/db?{name}=*** is down"
+    assert address.shown(f"--uri 'postgresql://h/db?{name}=s' x") == f"--uri 'postgresql://h/db?{name}=***' x"
+    assert address.shown(f"train --{name}=s") == f"train --{name}=s"  # no address
+
+
 @pytest.mark.parametrize("uri", ["sqlite", "http://127.0.0.1:9/none"])
 def test_one_writer_at_a_time(tmp_path, monkeypatch, uri):
     monkeypatch.setattr(address, "LOCK_SECONDS", 0.05)

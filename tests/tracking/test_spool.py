@@ -1,5 +1,7 @@
 """A spool survives kills, damage and full disks, and never raises into the job."""
 
+import errno
+import fcntl
 import json
 import logging
 import os
@@ -197,6 +199,49 @@ def test_kill_9_loses_nothing_written_and_tells_the_living_from_the_dead(tmp_pat
         assert alive(path)
     assert read(path)[-2]["step"] == 10**9
     assert [event["attempt"] for event in identities(path)] == [1, 2]
+
+
+@pytest.fixture
+def nfs(monkeypatch):
+    """Locks as NFSv4 gives them: an exclusive one to those who may write, a shared one to those who may read."""
+    granted = fcntl.flock
+
+    def flock(file, operation: int) -> None:
+        refused = os.O_RDONLY if operation & fcntl.LOCK_EX else os.O_WRONLY if operation & fcntl.LOCK_SH else None
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == refused:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        granted(file, operation)
+
+    monkeypatch.setattr(spools.fcntl, "flock", flock)
+
+
+@pytest.mark.usefixtures("nfs")
+def test_a_silent_job_on_nfs_lives_and_a_dead_one_does_not(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with Spool(path, **NAMES):
+        os.utime(path, (0, 0))
+        assert alive(path)
+    assert not alive(path)  # though it was written to just now
+    assert statuses(path) == [RUNNING, FINISHED]
+
+
+@pytest.mark.usefixtures("nfs")
+@pytest.mark.parametrize("reason", [errno.EACCES, errno.EROFS])
+def test_a_colleagues_job_on_nfs_counts_as_alive_for_an_hour(tmp_path, monkeypatch, reason):
+    path = tmp_path / "a.jsonl"
+    with Spool(path, **NAMES):
+        pass
+    granted = os.open
+
+    def to_read_only(file, flags: int) -> int:
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise OSError(reason, os.strerror(reason))
+        return granted(file, flags)
+
+    monkeypatch.setattr(spools.os, "open", to_read_only)
+    assert alive(path)
+    os.utime(path, (0, 0))
+    assert not alive(path)
 
 
 def test_a_torn_line_is_left_out_and_the_next_attempt_is_whole(tmp_path, caplog):

@@ -1,7 +1,9 @@
 """The whole way through the house on the smallest grid: what a run leaves, what an edit plans, what bad input says."""
 
 import csv
+import itertools
 import os
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -121,12 +123,30 @@ def test_where_things_are_is_no_reason_to_train(finished, setting):
     assert not {"resolve", "train", "measure", "merge"} & set(finished.planned(config=("experiments=[toy]", setting)))
 
 
+def test_folders_may_have_spaces_in_their_names(finished):
+    shutil.copytree(finished.folder / "tests/workflow/cards", finished.folder / "my cards")
+    config = ("experiments=[toy]", "data={directory: my data}", "cards=my cards")
+    text = finished.snakemake("--dry-run", "--printshellcmds", "--forceall", config=config)
+    commands = [shlex.split(line) for line in text.splitlines() if " -m sgdphases.steps." in line]
+    options = [dict(itertools.pairwise(words)) for words in commands]
+    for name, path, count in (
+        ("--data", "my data", 4),
+        ("--directory", "my data", 1),
+        ("--card", "my cards/toy.yaml", 8),
+    ):
+        assert [known[name] for known in options if name in known] == [path] * count, name
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         (("experiments=[tooy]",), "tooy.yaml: no such experiment card (did you mean 'toy'?)"),
         (("experiments=[]",), "config.yaml: experiments:"),
         (("experiments=[toy]", "device=tpu"), "config.yaml: device: input should be 'auto', 'cpu' or 'cuda'"),
+        (
+            ("experiments=[toy]", "tracking={uri: 'http://ada:secret@here'}"),
+            "config.yaml: tracking.uri: it has a password",
+        ),
         (("experiments=[toy]", "devise=cpu"), "unknown key 'devise' (did you mean 'device'?)"),
     ],
 )
@@ -135,10 +155,11 @@ def test_bad_configuration_stops_before_any_job(finished, config, message):
     assert code != 0
     assert message in " ".join(text.split())
     assert "Traceback" not in text
+    assert "secret" not in text
 
 
 def test_report_is_one_page_with_figures_and_claims(finished):
-    finished.snakemake("--report", "report.html")
+    assert "Warning" not in finished.snakemake("--report", "report.html")
     page = (finished.folder / "report.html").read_text()
     assert "claims.csv" in page
     assert "phase_diagram" in page

@@ -42,7 +42,7 @@ rule grade:
         card=card_of,
         claims=claims_of,
     shell:
-        "python -m sgdphases.steps.grade --card {params.card} --cube {input.cube} --claims {output}"
+        "python -m sgdphases.steps.grade --card {params.card:q} --cube {input.cube} --claims {output}"
         " --spool {log.spool} {input.fits} 2> {log.text}"
 
 
@@ -94,5 +94,5 @@ rule draw:
         card=card_of,
         drawing=drawing_of,
     shell:
-        "python -m sgdphases.steps.draw --card {params.card} --figure {wildcards.figure} --cube {input.cube}"
+        "python -m sgdphases.steps.draw --card {params.card:q} --figure {wildcards.figure} --cube {input.cube}"
         " --png {output.png} --svg {output.svg} --spool {log.spool} {input.fits} 2> {log.text}"

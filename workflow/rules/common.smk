@@ -45,14 +45,14 @@ onstart:
         ended = invocation.end_left_over(
             os.getcwd(),
             local=workflow.local_exec,
-            alone=workflow.execution_settings.lock,
+            alone=invocation.alone_in(os.getcwd()),
         )
     except invocation.LeftOver as error:
         raise WorkflowError(str(error)) from None
     said = invocation.notice(
         CALL,
         local=workflow.local_exec,
-        hours=PROJECT.hours(),
+        hours=PROJECT.hours() if workflow.local_exec else 0.0,
         cores=workflow.cores,
     )
     for line in filter(None, (ended, said)):

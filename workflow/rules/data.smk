@@ -17,5 +17,5 @@ rule download:
         directory=DATA,
         arguments=data_arguments_of,
     shell:
-        "python -m sgdphases.steps.download {params.arguments:q} --directory {params.directory}"
+        "python -m sgdphases.steps.download {params.arguments:q} --directory {params.directory:q}"
         " --manifest {output} --threads {threads} --spool {log.spool} 2> {log.text}"

@@ -13,7 +13,7 @@ rule resolve:
     params:
         card=card_of,
     shell:
-        "python -m sgdphases.steps.resolve --card {params.card} --shard {wildcards.shard} --output {output} 2> {log}"
+        "python -m sgdphases.steps.resolve --card {params.card:q} --shard {wildcards.shard} --output {output} 2> {log}"
 
 
 rule start:
@@ -41,7 +41,7 @@ rule start:
         code=start_code_of,
     shell:
         "python -m sgdphases.steps.start --content {input.content} --experiment {wildcards.experiment}"
-        " --start {output} --data {resources.data} --manifest {input.data} --device {resources.device}"
+        " --start {output} --data {resources.data:q} --manifest {input.data} --device {resources.device}"
         " --device-memory {resources.device_memory}"
         " --checkpoints results/{wildcards.experiment}/checkpoints/start-{params.code}"
         " --checkpoint-seconds {resources.checkpoint_seconds} --spool {log.spool} 2> {log.text}"
@@ -77,7 +77,7 @@ rule train:
         code=train_code_of,
         start=start_option_of,
     shell:
-        "python -m sgdphases.steps.train --shard {input.shard} --records {output} --data {resources.data}"
+        "python -m sgdphases.steps.train --shard {input.shard} --records {output} --data {resources.data:q}"
         " --manifest {input.data} --checkpoints results/{wildcards.experiment}/checkpoints/{wildcards.shard}-{params.code}"
         " --threads {threads} --device {resources.device} --device-memory {resources.device_memory}"
         " --checkpoint-seconds {resources.checkpoint_seconds} --spool {log.spool} {params.start} 2> {log.text}"
@@ -106,8 +106,8 @@ rule measure:
         card=card_of,
         observables=measures_of,
     shell:
-        "python -m sgdphases.steps.measure --records {input.records} --card {params.card} --measured {output}"
-        " --data {resources.data} --threads {threads} --spool {log.spool} 2> {log.text}"
+        "python -m sgdphases.steps.measure --records {input.records} --card {params.card:q} --measured {output}"
+        " --data {resources.data:q} --threads {threads} --spool {log.spool} 2> {log.text}"
 
 
 rule merge:
@@ -131,5 +131,5 @@ rule merge:
         layout=layout_of,
         start=start_option_of,
     shell:
-        "python -m sgdphases.steps.merge --card {params.card} --cube {output} --spool {log.spool}"
+        "python -m sgdphases.steps.merge --card {params.card:q} --cube {output} --spool {log.spool}"
         " {params.start} {input.measured} 2> {log.text}"

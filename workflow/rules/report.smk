@@ -38,5 +38,5 @@ rule track:
         card=card_of,
     shell:
         "python -m sgdphases.steps.track --experiment {wildcards.experiment} --cube {input.cube}"
-        " --claims {input.claims} --figures {input.figures} --card {params.card}"
+        " --claims {input.claims} --figures {input.figures} --card {params.card:q}"
         " --spools results/{wildcards.experiment}/logs --uri {params.uri:q} --stamp {output} 2> {log}"

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sgdphases.files import sha256, write_json
+from sgdphases.files import sha256, sweep, write_json
 
 FOLDER = ".guard"
 PATIENCE = 2.0  # seconds: what was killed just now is gone by then
@@ -108,11 +108,13 @@ def check(path: Path) -> None:
         return
     aside = path.with_name(f"{path.name}.damaged")
     guard = _guard(path)
+    words = f"{path} is damaged: {fault}; delete it, and the same snakemake command makes it again"
+    if not os.access(guard.parent, os.W_OK | os.X_OK):  # the guard has to go with the file
+        raise SystemExit(f"{words} (and {guard}, which this user cannot delete)")
     try:
         os.replace(path, aside)
         guard.unlink(missing_ok=True)
     except OSError:
-        words = f"{path} is damaged: {fault}; delete it, and the same snakemake command makes it again"
         raise SystemExit(words) from None
     raise SystemExit(
         f"{path} is damaged: {fault}; it is kept as {aside.name}, and the same snakemake command makes it again, or: "
@@ -218,12 +220,15 @@ def _locked(path: Path) -> int | None:
         guard.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(guard, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     except OSError as error:
+        if "sha256" in _known(path):  # it would call the new file damaged
+            raise SystemExit(f"{guard} cannot be changed ({error}): make it yours or delete it, then go on") from None
         log.warning("%s has no guard (%s): another process that writes it would go unnoticed", path, error)
         return None
     end = time.monotonic() + PATIENCE
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            sweep(path, alone=True)
             break
         except BlockingIOError:
             if time.monotonic() > end:

@@ -11,6 +11,8 @@ from pathlib import Path
 from filelock import FileLock
 
 LOCK_SECONDS = 60.0
+SECRET = re.compile(r"([?&][\w.\-]*(?:password|passwd|pwd|token)=)[^&\s]*[^&\s'\"]", re.IGNORECASE)
+"""What an address says after its `?` that nobody is to see; quotes that end a word on a command line stay."""
 
 
 def absolute(uri: str) -> str:
@@ -32,15 +34,16 @@ def absolute(uri: str) -> str:
 
 
 def shown(text: object) -> str:
-    """A text as a log may show it: without users and passwords in addresses.
+    """A text as a log may show it: without users, passwords and tokens in addresses.
 
     Args:
         text: An address, a command line, an error that quotes one.
 
     Returns:
-        The text, in every address with stars for what stands before the host.
+        The text, in every address with stars for what stands before the host and for secrets in its query.
     """
-    return re.sub(r"(?<=://)(?!/)\S+@", "***@", str(text))
+    # The query first: a password there may have an @, which would look like the end of what stands before the host.
+    return re.sub(r"(?<=://)(?!/)\S+@", "***@", SECRET.sub(r"\1***", str(text)))
 
 
 def artifacts(uri: str) -> str | None:

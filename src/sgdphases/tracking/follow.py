@@ -28,6 +28,14 @@ class _Followed:
         """Whether nothing more is to come, unless the job runs once more."""
         return self.runs is not None and all(run.status != RUNNING for run in self.runs)
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is settled, its writer is gone, and all that it has was told."""
+        try:
+            return self.settled and not alive(self.path) and read_on(self.path, self.place)[1] == self.place
+        except OSError:
+            return False  # gone
+
     def news(self, tell: Teller) -> bool:
         """Read on; whether that changed what the spool tells."""
         try:
@@ -107,6 +115,10 @@ class Follower:
             for spool in self._spools.values()
             if any(run.experiment == experiment for run in spool.runs or ())
         }
+
+    def whole(self) -> set[Path]:
+        """The spools that have been told to their end: nothing more is to come, and nothing is left to read."""
+        return {path for path, spool in self._spools.items() if spool.whole}
 
     @property
     def settled(self) -> bool:

@@ -181,7 +181,8 @@ class Spool:
         there = path.is_file()  # not a device, which may have no end
         earlier = read(path) if there else []
         self._torn = there and not _ends_whole(path)
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # To be read, too: NFSv4 gives a shared lock only to those who may read.
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         with contextlib.suppress(OSError):  # a file system without locks
             _hold(self._file)
         started_by = {"workflow": os.environ[WORKFLOW]} if os.environ.get(WORKFLOW) else {}
@@ -305,7 +306,8 @@ def alive(path: str | Path) -> bool:
     """Whether a process still has a spool open for writing.
 
     A writer holds a shared lock, which the system takes back when the process ends, however it ends. Where the file
-    system knows no locks, a spool that was written to within the last hour counts as alive.
+    system knows no locks, and on NFSv4 for a spool that may only be read, one that was written to within the last hour
+    counts as alive.
 
     Args:
         path: The spool file.
@@ -313,13 +315,18 @@ def alive(path: str | Path) -> bool:
     Returns:
         True while a writer lives.
     """
-    with Path(path).open("rb") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return time.time() - os.fstat(stream.fileno()).st_mtime < 3600
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)  # NFSv4 gives an exclusive lock only to those who may write
+    except OSError:  # a colleague's spool, or a disk that is read only
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return time.time() - os.fstat(file).st_mtime < 3600
+    finally:
+        os.close(file)
     return False
 
 
