@@ -252,7 +252,8 @@ class Writer:
                 if all(spool in delivered for spool in spooled if spool.exists()):
                     path.rename(self.home / "done" / path.name)
                     path.with_suffix(".log").unlink(missing_ok=True)
-        shutil.rmtree(self.home / "ends", ignore_errors=True)
+        if not any(self.home.glob("*.jsonl")):  # else ends of logs may be wanted still
+            shutil.rmtree(self.home / "ends", ignore_errors=True)
 
 
 def found(patterns: Iterable[str]) -> list[Path]:
