@@ -48,7 +48,7 @@ def copied_package(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "PACKAGE", copy)
 
     def fresh(rule, dataset=""):
-        for cached in (provenance.reachable, provenance._imports, provenance._tree):
+        for cached in (fingerprint, provenance.reachable, provenance._imports, provenance._tree):
             cached.cache_clear()
         return fingerprint(rule, dataset)
 

@@ -49,6 +49,7 @@ def seed(stream: str, replica: int, point: Mapping[str, Any] | None) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+@functools.cache
 def fingerprint(rule: str, dataset: str = "") -> str:
     """Digest of all code that the step of a rule can reach, comments and docstrings left out.
 
