@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from made_leases import lease
 from sgdphases.devices import MEBIBYTE, visible_devices
-from sgdphases.leases import acquire, lease, lease_folder
+from sgdphases.leases import acquire, lease_folder
 
 ONE = visible_devices({"SGDPHASES_DEVICES": "0:1000"})[0]
 

@@ -275,37 +275,6 @@ def _user() -> str:
         return str(os.getuid())
 
 
-@contextmanager
-def lease(
-    devices: Sequence[Device],
-    memory: int | None,
-    *,
-    folder: str | Path | None = None,
-    timeout: float | None = None,
-    asked_by: str = "",
-) -> Iterator[str | None]:
-    """Hold one of several devices, or a part of its memory, for a while. For the arguments see `acquire`.
-
-    Args:
-        devices: Which would do; none: nothing is leased.
-        memory: Bytes, None for a whole device.
-        folder: Folder of leases; None for this machine's, see `lease_folder`.
-        timeout: Seconds to wait at most.
-        asked_by: Who asks.
-
-    Yields:
-        The device as CUDA_VISIBLE_DEVICES wants it; None if there are no devices.
-    """
-    if not devices:
-        yield None
-        return
-    device, claim = acquire(devices, memory, folder=lease_folder(folder), timeout=timeout, asked_by=asked_by)
-    try:
-        yield device.name
-    finally:
-        claim.release()
-
-
 def keep_device(
     word: str, memory: int | None = None, *, timeout: float | None = None, asked_by: str = ""
 ) -> str | None:
