@@ -26,13 +26,12 @@ def sound(counts):
 
 @pytest.mark.parametrize("rule", STAGES)
 def test_killed_five_times(ground, rule):
-    total, lost = Counter(), 0.0
+    total = Counter()
     for counts in kills.run(ground.stage(rule), 5, 0, again=0.9, most=5):
-        lost = max(lost, counts.pop("lost"))
+        counts.pop("lost")  # seconds, which on a busy machine say nothing; `make faults` prints them
         total.update(counts)
     assert total["kills"] >= 5
     assert sound(total), total
-    assert lost < 10  # half a second on an idle machine; a full one may take its time to write
 
 
 def test_signals(ground):
