@@ -1,6 +1,7 @@
 """What all tests share: one thread each, no tracking but their own, and a way to say "alone" and "mirror"."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ os.environ["SGDPHASES_DEVICES"] = ""
 # A developer's own settings must not decide what a test does.
 for _name in ("MLFLOW_TRACKING_URI", "SNAKEMAKE_PROFILE", "PYTHONPATH"):
     os.environ.pop(_name, None)
+
+# In the background of a shell script SIGINT is ignored, by all that is started there, too: tests that send it would wait.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

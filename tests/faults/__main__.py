@@ -3,6 +3,7 @@
 import argparse
 import logging
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,8 @@ import xml.etree.ElementTree as tree
 from collections import Counter
 from pathlib import Path
 
-from faults import damage, kills, places, signals
+from faults import damage, kills, places
+from faults import signals as sent
 from faults.ground import PROJECT, STAGES, Ground
 from faults.report import Results, tables, write_page
 
@@ -38,6 +40,7 @@ def main():
     parser.add_argument("--page", action="store_true", help="write the tables into docs/reliability.md, too")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a script, by steps as well
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     results = Results(arguments.results)
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
@@ -69,7 +72,7 @@ def _signals(ground, results, arguments):
     for rule in arguments.stages:
         if rule not in results.rows("signals"):
             stage = ground.stage(rule).learn()
-            results.replace("signals", rule, signals.run(stage, arguments.seed, repeats=3))
+            results.replace("signals", rule, sent.run(stage, arguments.seed, repeats=3))
             log.info("%s: signals done", rule)
 
 
