@@ -22,7 +22,7 @@ os.environ["SGDPHASES_DEVICES"] = ""
 for _name in ("MLFLOW_TRACKING_URI", "SNAKEMAKE_PROFILE", "PYTHONPATH"):
     os.environ.pop(_name, None)
 
-# In the background of a shell script SIGINT is ignored, by all that is started there, too: tests that send it would wait.
+# A shell script's background ignores SIGINT, and so does all that is started there: tests that send it would wait.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("local", deadline=None)
