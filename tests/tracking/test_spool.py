@@ -123,7 +123,13 @@ def test_a_resumed_job_keeps_its_start_and_a_finished_one_begins_anew(tmp_path, 
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(ValueError("bad"), FAILED), (KeyboardInterrupt(), KILLED), (SystemExit(0), FINISHED), (SystemExit(3), FAILED)],
+    [
+        (ValueError("bad"), FAILED),
+        (KeyboardInterrupt(), KILLED),
+        (SystemExit(0), FINISHED),
+        (SystemExit(3), FAILED),
+        (SystemExit(128 + signal.SIGTERM), KILLED),
+    ],
 )
 def test_how_a_job_ends(tmp_path, error, status):
     path = tmp_path / "a.jsonl"

@@ -197,7 +197,9 @@ class Spool:
         """The status that an exit with this exception means."""
         if kind is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             return FINISHED
-        return KILLED if self._signalled or issubclass(kind, KeyboardInterrupt) else FAILED
+        # A signal that came before this spool listened is known by the exit status alone.
+        asked = isinstance(error, SystemExit) and error.code in [128 + number for number in SIGNALS]
+        return KILLED if asked or self._signalled or issubclass(kind, KeyboardInterrupt) else FAILED
 
     @_harmless
     def _write(self, event: str, **fields: Any) -> None:
