@@ -54,7 +54,8 @@ if [ "$cpu" = 1 ]; then
 fi
 # Compiled here: where Python may not keep what it compiles (PYTHONDONTWRITEBYTECODE, as in many containers), each job
 # would compile torch and all else anew, 6 s instead of 2.
-"$python" -m uv pip sync --compile-bytecode --python "$python" --require-hashes "$lock"
+export UV_COMPILE_BYTECODE=1
+"$python" -m uv pip sync --python "$python" --require-hashes "$lock"
 if [ "$cpu" = 1 ]; then
     pins=$(sed -n -E 's/^((torch|torchvision)==[^ ;]+).*/\1/p' envs/requirements.lock | tr '\n' ' ')
     case ${TORCH_INDEX:-} in

@@ -19,6 +19,7 @@ from sgdphases.figures.registry import FIGURES
 from sgdphases.fits.registry import FITS
 from sgdphases.observables.registry import DENSE, OBSERVABLES
 from sgdphases.times import Strict
+from sgdphases.tracking.address import has_password
 from sgdphases.training import Ensemble, once
 
 
@@ -50,7 +51,7 @@ class TrackingConfig(Strict):
     @field_validator("uri")
     @classmethod
     def _no_password(cls, value: str) -> str:
-        if re.search(r"://[^/@\s]*:[^/@\s]*@|[?&](password|sslpassword|token)=", value):
+        if has_password(value):
             raise ValueError(
                 "it has a password in it, which command lines and logs would show: say it by "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or a database's by PGPASSFILE"

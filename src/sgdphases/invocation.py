@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from sgdphases.choices import one_of
 from sgdphases.faults import ConfigError
@@ -136,7 +136,7 @@ def alone_in(folder: str | Path) -> bool:
     lock = FileLock(Path(folder) / ".snakemake" / "sgdphases.lock")
     try:
         lock.acquire(timeout=0)
-    except (Timeout, NotImplementedError):  # the second on file systems that know no locks: nobody can tell
+    except OSError:  # filelock's Timeout, too; the others come of file systems that know no locks: nobody can tell
         return False
     _locks.append(lock)
     return True
@@ -192,7 +192,7 @@ def end_left_over(folder: str | Path, *, local: bool, alone: bool, patience: flo
         return ""
     said = f"{len(jobs)} Slurm jobs of an earlier call in this folder ({', '.join(jobs)})"
     if not alone:
-        return f"{said} are left to the other Snakemake that works here; a file that one of them writes is refused."
+        return f"{said} are left to the other Snakemake that works here; if there is none, scancel them."
     _answer("scancel", *jobs)
     end = time.monotonic() + patience
     while left := left_over(folder).keys() & jobs.keys():

@@ -12,8 +12,7 @@ import xml.etree.ElementTree as tree
 from collections import Counter
 from pathlib import Path
 
-from faults import damage, kills, places
-from faults import signals as sent
+from faults import damage, kills, places, signals
 from faults.ground import PROJECT, STAGES, Ground
 from faults.report import Results, tables, write_page
 
@@ -72,7 +71,7 @@ def _signals(ground, results, arguments):
     for rule in arguments.stages:
         if rule not in results.rows("signals"):
             stage = ground.stage(rule).learn()
-            results.replace("signals", rule, sent.run(stage, arguments.seed, repeats=3))
+            results.replace("signals", rule, signals.run(stage, arguments.seed, repeats=3))
             log.info("%s: signals done", rule)
 
 

@@ -228,8 +228,6 @@ def _locked(path: Path) -> int | None:
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            sweep(path, alone=True)
-            break
         except BlockingIOError:
             if time.monotonic() > end:
                 os.close(handle)
@@ -237,6 +235,9 @@ def _locked(path: Path) -> int | None:
             time.sleep(0.05)
         except OSError as error:
             log.warning("%s: no locks here (%s): another process that writes it would go unnoticed", path, error)
+            break
+        else:
+            sweep(path, alone=True)
             break
     _say(handle, {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
     return handle

@@ -46,6 +46,11 @@ def shown(text: object) -> str:
     return re.sub(r"(?<=://)(?!/)\S+@", "***@", SECRET.sub(r"\1***", str(text)))
 
 
+def has_password(uri: str) -> bool:
+    """Whether an address names a password or a token, before its host or in its query; a user alone is none."""
+    return bool(re.search(r"://[^/@\s]*:[^/@\s]*@", uri) or SECRET.search(uri))
+
+
 def artifacts(uri: str) -> str | None:
     """Where a store keeps artifacts unless told otherwise.
 
