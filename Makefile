@@ -67,8 +67,8 @@ test-cluster: $(CLUSTER_STAMP)  ## the workflow on a real Slurm, two nodes on th
 	@printf '                   Debian packages that it needs: munge slurm-client slurmctld slurmd.\n'
 	SGDPHASES_CLUSTER=$(CLUSTER) $(PY) -m pytest -n $(WORKERS) --dist load tests/cluster $(ARGS)
 
-faults: $(STAMP)  ## kill, damage, fill and forbid everything, 100 times a stage, into docs/reliability.md (more than 60 minutes)
-	@printf 'make faults: each stage killed 100 times, files damaged, disks filled; more than an hour, goes on where it stopped.\n'
+faults: $(STAMP)  ## kill, damage, fill and forbid everything, 100 times a stage, into docs/reliability.md (60 to 120 minutes)
+	@printf 'make faults: each stage killed 100 times, files damaged, disks filled; one to two hours, goes on where it stopped.\n'
 	cd tests && ../$(PY) -m faults --page $(ARGS)
 
 fashion: $(STAMP)  ## the experiment on Fashion-MNIST (30 MB download, about 15 minutes on 2 cores)

@@ -250,6 +250,13 @@ def test_unknown_key_of_the_configuration_is_refused():
         read_config({"experiments": ["a"], "data": {"mirror": []}})
 
 
+@pytest.mark.parametrize("mirror", ["https://me:secret@host/data", "https://host/data?token=secret"])
+def test_a_mirrors_password_is_refused_and_not_shown(mirror):
+    with pytest.raises(ConfigError, match=r"data\.mirrors: one has a password .* SGDPHASES_MIRROR") as caught:
+        read_config({"experiments": ["toy"], "data": {"mirrors": ["https://host", mirror]}})
+    assert "secret" not in str(caught.value)
+
+
 def test_record_steps_hold_the_first_and_the_last():
     card = read_card(next(path for path in CARDS if path.stem == "dyson_quick"))
     steps = card.ensemble.records.steps(1000)

@@ -6,12 +6,23 @@ import sys
 from pathlib import Path
 
 import pytest
+from snakemake.profiles import ProfileConfigFileParser
 
 from copied_project import copy_project
 from sgdphases import invocation
 from sgdphases.config import read_card
 from sgdphases.faults import ConfigError
-from sgdphases.invocation import Call, LeftOver, alone_in, call_of, check_profile, end_left_over, left_over, notice
+from sgdphases.invocation import (
+    Call,
+    LeftOver,
+    alone_in,
+    call_of,
+    check_profile,
+    end_left_over,
+    left_over,
+    notice,
+    sent_elsewhere,
+)
 from sgdphases.shards import parts
 
 PROJECT = Path(__file__).parents[1]
@@ -28,11 +39,50 @@ PROFILES = sorted(path.parent.name for path in PROJECT.glob("profiles/*/profile.
         ("--profile one two --workflow-profile three", ("one", "two"), "three"),
         ("--workflow-profile=none", (), "none"),
         ("--workflow-profile slurm target", (), "slurm"),
+        ("--workflow-profile one --workflow-profile two", (), "two"),
         ("--profile none", (), None),
     ],
 )
 def test_the_command_line_is_read(line, profiles, workflow_profile):
     assert call_of(line.split(), {}) == Call(profiles, workflow_profile)
+
+
+@pytest.mark.parametrize(
+    ("line", "elsewhere"),
+    [
+        ("", False),
+        ("--cores 2 --executor local all", False),
+        ("--executor=slurm", True),
+        ("-e cluster-generic target", True),
+        ("--profile profiles/slurm", True),
+        ("--profile profiles/slurm/profile.yaml", True),
+        ("--profile profiles/slurm --executor local", False),
+        ("--profile profiles/default", False),
+        ("--profile broken", False),
+        ("--profile nowhere", False),
+    ],
+)
+def test_who_sends_jobs_elsewhere(line, elsewhere, tmp_path, monkeypatch):
+    monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "profiles").symlink_to(PROJECT / "profiles")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/profile.yaml").write_text("executor: [slurm\n")
+    assert sent_elsewhere(call_of(line.split())) is elsewhere
+
+
+@pytest.mark.parametrize("profile", ["slurm", "cluster-generic"])
+def test_this_machines_limits_do_not_hold_for_jobs_elsewhere(profile, monkeypatch):
+    def read(*words):
+        monkeypatch.setattr(sys, "argv", ["snakemake", *words])
+        with (PROJECT / "profiles/default/profile.yaml").open() as stream:
+            return ProfileConfigFileParser().parse(stream)
+
+    monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
+    monkeypatch.setenv("SGDPHASES_DEVICES", "0:1,1:1")
+    here, there = read(), read("--profile", str(PROJECT / "profiles" / profile))
+    assert (here.pop("cores"), here.pop("resources")) == ("all", ["gpu=2"])
+    assert there == here  # so that a group asks for one GPU, as its own profile says
 
 
 def test_a_profile_may_stand_in_the_environment():
@@ -108,9 +158,17 @@ def queue(monkeypatch, tmp_path):
 
 
 def test_jobs_of_a_killed_call_are_ended_and_no_others(queue, monkeypatch, tmp_path):
-    queue(j1=UUID, j2="sgdphases-rule-train", j3="sgdphases.sh", j4="sgdphases-driver", j5="other", j6=UUID)
+    queue(
+        j1=UUID,
+        j2="sgdphases-rule-train",
+        j3="sgdphases.sh",
+        j4="sgdphases-driver",
+        j5="other",
+        j6=UUID,
+        j7="sgdphases-rule-GROUP",
+    )
     monkeypatch.setenv("SLURM_JOB_ID", "6")  # Snakemake itself
-    assert end_left_over(tmp_path, local=True, alone=True).startswith("2 Slurm jobs of an earlier call")
+    assert end_left_over(tmp_path, local=True, alone=True).startswith("3 Slurm jobs of an earlier call")
     assert queue.left() == ["3", "4", "5", "6"]
     assert end_left_over(tmp_path, local=True, alone=True) == ""
 
@@ -128,6 +186,36 @@ def test_jobs_are_left_to_a_snakemake_that_lives(queue, tmp_path):
         assert queue.left() == ["1"]
         other.kill()
     assert alone_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        ("RUNNING", 0, "running"),
+        ("COMPLETED", 0, "success"),
+        ("TIMEOUT", 0, "failed"),
+        ("", 0, "failed"),
+        ("slurm_load_jobs error: Invalid job id specified", 1, "failed"),
+        ("slurm_load_jobs error: Socket timed out on send/recv operation", 1, "running"),
+        ("slurm_load_jobs error: Unable to contact slurm controller (connect failure)", 1, "running"),
+    ],
+)
+def test_a_queue_that_does_not_answer_has_ended_no_job(tmp_path, monkeypatch, answer, status, said):
+    squeue = tmp_path / "squeue"
+    squeue.write_text(
+        f"#!/bin/sh\necho 'a word of warning' >&2\necho '{answer}'{' >&2' if status else ''}\nexit {status}\n"
+    )
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    words = [str(PROJECT / "profiles/cluster-generic/status.sh"), "7"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == f"{said}\n"
+
+
+def test_locks_of_one_machine_say_nothing_of_others(tmp_path, monkeypatch):
+    (tmp_path / ".snakemake").mkdir()
+    assert alone_in(tmp_path, stay=False)
+    monkeypatch.setattr(invocation, "locks_reach", lambda path: False)
+    assert not alone_in(tmp_path)
 
 
 def test_every_setting_of_a_profile_stands_under_a_reason():

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 
 from sgdphases.choices import guess, one_of
 from sgdphases.claims.registry import PAPERS
+from sgdphases.datasets.remote import MIRROR_VARIABLE
 from sgdphases.faults import ConfigError, checked
 from sgdphases.figures.options import options_of
 from sgdphases.figures.registry import FIGURES
@@ -41,6 +42,15 @@ class DataConfig(Strict):
     directory: str = "data"
     imagenet: str = ""
     mirrors: Annotated[list[str], BeforeValidator(_listed)] = []
+
+    @field_validator("mirrors")
+    @classmethod
+    def _no_password(cls, value: list[str]) -> list[str]:
+        if any(map(has_password, value)):
+            raise ValueError(
+                f"one has a password in it, which command lines and logs would show: say it by {MIRROR_VARIABLE}"
+            )
+        return value
 
 
 class TrackingConfig(Strict):

@@ -1,5 +1,6 @@
 """Files that are whole: written under a temporary name, synced, renamed; read with checks."""
 
+import functools
 import hashlib
 import itertools
 import json
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 _HOST = platform.node().partition(".")[0] or "here"
 _COUNT = itertools.count()
@@ -94,6 +97,35 @@ def sweep(path: str | Path, *, alone: bool = False) -> None:
             left.unlink(missing_ok=True)
 
 
+@functools.lru_cache(maxsize=1024)
+def locks_reach(path: str | Path, mounts: str | Path = "/proc/self/mounts") -> bool:
+    """Whether a lock on a file keeps other machines out as well, as far as the file system's options tell.
+
+    NFS without its lock protocol, Lustre with `localflock` and BeeGFS as it is delivered give locks that hold on one
+    machine only, and do not say so.
+
+    Args:
+        path: A file or folder; it need not exist.
+        mounts: The table of mounted file systems; where there is none, locks are taken to reach.
+
+    Returns:
+        False where it is known that they do not.
+    """
+    place = Path(path).resolve()
+    try:
+        lines = Path(mounts).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return True
+    known = [line.split(" ") for line in lines if line.count(" ") >= 3]
+    above = [words for words in known if place.is_relative_to(words[1].encode().decode("unicode_escape"))]
+    if not above:
+        return True
+    latest_first = reversed(above)  # of several on one place
+    _, _, kind, options, *_ = max(latest_first, key=lambda words: len(words[1]))
+    own = set(options.split(","))
+    return not (kind == "beegfs" or own & {"nolock", "localflock", "local_lock=all", "local_lock=flock"})
+
+
 def _sync(path: Path) -> None:
     """Flush a file or folder to the disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -104,11 +136,10 @@ def _sync(path: Path) -> None:
 
 
 def _alive(process: int) -> bool:
-    """Whether a process of this machine is running."""
+    """Whether a process of this machine is running; one that has ended and was not yet waited for is not."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return psutil.Process(process).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    return True

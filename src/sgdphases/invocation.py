@@ -7,23 +7,28 @@ A killed Snakemake leaves its Slurm jobs running. Whoever starts it again in the
 no two jobs ever write the same files; a training that is ended writes a checkpoint and goes on there.
 """
 
-import getpass
+import base64
+import contextlib
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import yaml
 from filelock import FileLock
 
 from sgdphases.choices import one_of
 from sgdphases.faults import ConfigError
+from sgdphases.files import locks_reach
 
 # The names of all jobs that our profiles submit, by the Slurm plugin and by sbatch: not those of a user's own scripts.
-OURS = re.compile(r"sgdphases(_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|-rule-[a-z]+)")
+OURS = re.compile(r"sgdphases(_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|-rule-[A-Za-z_]+)")
 OWN = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID")  # where Snakemake itself is a job
 LONG_HOURS = 12.0
 ANSWER_SECONDS, END_SECONDS, LOOK_SECONDS = 60.0, 180.0, 0.5
@@ -41,10 +46,12 @@ class Call:
     Attributes:
         profiles: Names and paths given by `--profile` or SNAKEMAKE_PROFILE.
         workflow_profile: Name or path given by `--workflow-profile`; None where it was not.
+        executor: What is given by `--executor`; None where it was not.
     """
 
     profiles: tuple[str, ...]
     workflow_profile: str | None
+    executor: str | None = None
 
     @property
     def named(self) -> bool:
@@ -63,20 +70,41 @@ def call_of(words: Sequence[str], environment: Mapping[str, str] | None = None) 
         What it says.
     """
     environment = os.environ if environment is None else environment
-    found: dict[str, list[str]] = {"--profile": [], "--workflow-profile": []}
+    found: dict[str, list[str]] = {"--profile": [], "--workflow-profile": [], "--executor": []}
     key = None
     for word in words:
         option, equals, value = word.partition("=")
+        option = {"-e": "--executor"}.get(option, option)
+        given = word
         if option.startswith("--"):
-            key = option if option in found else None
-            if key and equals:
-                found[key].append(value)
-        elif key:
-            found[key].append(word)
-        key = None if key == "--workflow-profile" and found[key] else key
+            key, given = option if option in found else None, value if equals else ""
+        if key and given:
+            found[key].append(given)
+            key = key if key == "--profile" else None  # which alone takes several
     profiles = found["--profile"] or environment.get("SNAKEMAKE_PROFILE", "").split()
-    chosen = found["--workflow-profile"]
-    return Call(tuple(name for name in profiles if name != "none"), chosen[-1] if chosen else None)
+    chosen, executor = ((found[option] or [None])[-1] for option in ("--workflow-profile", "--executor"))
+    return Call(tuple(name for name in profiles if name != "none"), chosen, executor)
+
+
+def sent_elsewhere(call: Call | None = None) -> bool:
+    """Whether jobs run on other machines: by the command line's executor, or else by that of a profile.
+
+    Args:
+        call: What the command line says; None for that of this process.
+
+    Returns:
+        Whether they do.
+    """
+    from snakemake.cli import get_profile_dir
+
+    call = call_of(sys.argv[1:]) if call is None else call
+    executor = call.executor
+    for name in call.profiles if executor is None else ():
+        found = get_profile_dir(name)
+        with contextlib.suppress(OSError, yaml.YAMLError):  # Snakemake reads it, too, and says what is wrong with it
+            known = yaml.safe_load(found[1].read_text(encoding="utf-8")) if found else None
+            executor = known.get("executor", executor) if isinstance(known, dict) else executor
+    return executor not in (None, "local", "dryrun", "touch")
 
 
 def check_profile(call: Call, base: str | Path) -> None:
@@ -122,23 +150,30 @@ def notice(call: Call, *, local: bool, hours: float, cores: int) -> str:
     )
 
 
-def alone_in(folder: str | Path) -> bool:
+def alone_in(folder: str | Path, *, stay: bool = True) -> bool:
     """Whether no other Snakemake of this project works in a folder; this one does from now on, until it ends.
 
     Snakemake's own lock is one of files: two calls for different results may work side by side.
 
     Args:
         folder: Where Snakemake runs.
+        stay: Whether others are to see that this one is here.
 
     Returns:
-        Whether it is alone.
+        Whether it is alone; False where nobody can tell.
     """
-    lock = FileLock(Path(folder) / ".snakemake" / "sgdphases.lock")
+    path = Path(folder) / ".snakemake" / "sgdphases.lock"
+    if not locks_reach(path):
+        return False
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except OSError:  # filelock's Timeout, too; the others come of file systems that know no locks: nobody can tell
         return False
-    _locks.append(lock)
+    if stay:
+        _locks.append(lock)
+    else:
+        lock.release()
     return True
 
 
@@ -156,7 +191,7 @@ def left_over(folder: str | Path) -> dict[str, str]:
     """
     if shutil.which("squeue") is None:
         return {}
-    text = _answer("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%T|%j|%Z")
+    text = _answer("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%T|%j|%Z")
     rows = [line.split("|", 3) for line in text.splitlines() if line.count("|") >= 3]
     ours = [(number, state, where) for number, state, name, where in rows if OURS.fullmatch(name)]
     here, own = Path(folder).resolve(), {os.environ.get(word) for word in OWN}
@@ -200,6 +235,35 @@ def end_left_over(folder: str | Path, *, local: bool, alone: bool, patience: flo
             raise LeftOver(f"{said} were cancelled, but {', '.join(sorted(left))} did not end; nothing was started")
         time.sleep(LOOK_SECONDS)
     return f"{said} were cancelled: what they trained goes on from its last checkpoint."
+
+
+def settle(path: str | Path) -> None:
+    """Take back Snakemake's mark for half-written from a file that is whole.
+
+    A kill between the end of a step and Snakemake's notice of it leaves such a mark, and the file would be made again.
+    Where others take it as `ancient`, Snakemake would then leave out all that comes after it (see `left_out`).
+
+    Args:
+        path: The file, relative to the folder in which Snakemake runs.
+    """
+    mark = base64.urlsafe_b64encode(str(path).encode()).decode()  # as Snakemake's `persistence.file` calls it
+    Path(".snakemake", "incomplete", mark).unlink(missing_ok=True)
+
+
+def left_out(jobs: Iterable[Any]) -> list[str]:
+    """Files that a call was to make and that are not there though it ended well.
+
+    Snakemake (9.27) leaves out what comes after a job that has to run again though its file is there, where the file is
+    `ancient` to all that read it: missing files, too. It happens after `--forcerun download`, or with another data
+    directory, while a grid is not finished. The next call makes the rest.
+
+    Args:
+        jobs: The jobs at the end of the call, Snakemake's `dag.targetjobs`.
+
+    Returns:
+        Their outputs, or their inputs where they have no output, that are missing.
+    """
+    return sorted(str(path) for job in jobs for path in (job.output or job.input) if not os.path.exists(path))
 
 
 def _answer(*command: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from sgdphases.provenance import digest, fingerprint
 from sgdphases.shards import Part, parts, start_name
 
 DECODING_THREADS = 4
+STORE_STAMP = "results/tracking/store.json"
+"""File that says the tracking store is ready."""
 
 
 class Project:
@@ -88,8 +91,8 @@ class Project:
         """Threads that a data set is made ready with, by its name on the disk: images are decoded side by side."""
         return DECODING_THREADS if name not in DATASETS else 1
 
-    def data_arguments(self, name: str) -> list[str]:
-        """What step `download` is told of a data set, by its name on the disk."""
+    def data_arguments(self, name: str) -> str:
+        """What step `download` is told of a data set, by its name on the disk, for a shell."""
         cards = (card.ensemble.dataset for card in self.cards.values())
         dataset = next((dataset for dataset in cards if stored_name(dataset) == name), {"name": name})
         words = ["--dataset", dataset["name"]]
@@ -97,7 +100,7 @@ class Project:
             words += ["--parameters", json.dumps(stored(dataset), sort_keys=True)]
         if dataset["name"] == "imagenet" and self.config.data.imagenet:
             words += ["--imagenet", self.config.data.imagenet]
-        return words + [word for mirror in self.config.data.mirrors for word in ("--mirrors", mirror)]
+        return shlex.join(words + [word for mirror in self.config.data.mirrors for word in ("--mirrors", mirror)])
 
     def _dataset(self, experiment: str) -> str:
         return self.cards[experiment].ensemble.dataset["name"]
@@ -106,9 +109,13 @@ class Project:
         """File that says an experiment has been tracked."""
         return f"results/tracking/{experiment}.json"
 
+    def manifests(self) -> set[Path]:
+        """Files that say that data sets of the experiments are ready."""
+        return {Path(self.manifest(name)) for name in self.cards}
+
     def forget_incomplete_stamps(self) -> None:
-        """Remove stamps of replays that the store was not there for, so that tracking is tried again."""
-        for path in map(Path, map(self.stamp, self.cards)):
+        """Remove stamps of what the store was not there for, so that it is tried again: its beginning, and replays."""
+        for path in map(Path, (STORE_STAMP, *map(self.stamp, self.cards))):
             try:
                 complete = read_json(path)["complete"]
             except FileNotFoundError:
@@ -116,7 +123,7 @@ class Project:
             except (ValueError, KeyError, TypeError):
                 complete = False
             if not complete:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def fits(self, experiment: str) -> list[str]:
         """Fits of an experiment."""

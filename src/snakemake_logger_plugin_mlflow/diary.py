@@ -10,21 +10,23 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from sgdphases.invocation import call_of
 from sgdphases.tracking.address import shown
-from sgdphases.tracking.spool import FAILED, FINISHED, KILLED, WORKFLOW, Spool
+from sgdphases.tracking.runs import from_events
+from sgdphases.tracking.spool import FAILED, FINISHED, KILLED, WORKFLOW, Spool, read
 from snakemake_logger_plugin_mlflow.story import HOME
 
 log = logging.getLogger("snakemake.logging")
 
 URI = "SGDPHASES_TRACKING_URI"
 INTERRUPTED = ("Terminating processes on user request", "Will exit after finishing currently running jobs")
-SUBMITTED = re.compile(r"[Jj]ob (\d+) (?:has been submitted )?with (?:SLURM jobid|external jobid) '?([\w.\-]+)'?")
+SUBMITTED = re.compile(r"[Jj]ob ([\w-]+) (?:has been submitted )?with (?:SLURM jobid|external jobid) '?([\w.\-]+)'?")
 EXIT = re.compile(r"non-zero exit status (\d+)")
 STOPPED = re.compile(
     r"died with <Signals|non-zero exit status (?:130|137|143)\b|SLURM status is: '(?:CANCELLED|PREEMPTED|TIMEOUT)\b"
@@ -34,6 +36,8 @@ HIDDEN = ("tmpdir", "mem", "mem_mib", "disk", "disk_mib")
 """Resources that Snakemake derives from others, or that say nothing about the job."""
 
 LONGEST = 2000
+CLOCKS = 60_000
+"""Milliseconds that clocks of machines may differ by."""
 DONE, WAITS = 0, 3
 """Exit codes of the writer: all is in the store, or something waits."""
 
@@ -77,7 +81,9 @@ class Diary:
         self._failed = self._interrupted = False
         self._progress = (0, 0)
         self._benchmarks: dict[int, str] = {}
+        self._begins: dict[int, int] = {}
         self._groups: dict[int, str] = {}
+        self._members: dict[str, list[int]] = {}
         self._takers = {
             LogEvent.WORKFLOW_STARTED: self._started,
             LogEvent.RESOURCES_INFO: self._provided,
@@ -172,10 +178,11 @@ class Diary:
         self._spool = spool.__enter__()
         words = sys.argv[1:]
         command = shown(shlex.join(["snakemake", *words]))
-        where = {"executor": _executor(words, header)} | {
-            name: header[name] for name in ("cores", "jobs") if name in header
-        }
-        spool.params({"command": command, "profile": _profiles(words), **where})
+        call = call_of(words)
+        executor = call.executor or ("local" if "cores" in header else "as the profile says")
+        profile = ", ".join(filter(None, (*call.profiles, call.workflow_profile))) or "default"
+        where = {"executor": executor} | {name: header[name] for name in ("cores", "jobs") if name in header}
+        spool.params({"command": command, "profile": profile, **where})
         spool.tags(
             {
                 "snakemake": version,
@@ -215,11 +222,14 @@ class Diary:
             )
 
     def _grouped(self, record: logging.LogRecord) -> None:
-        """Keep which jobs are submitted together."""
-        self._groups |= {job.jobid: str(record.group_id) for job in record.jobs}
+        """Keep which jobs are submitted together; Snakemake calls the submission by the UUID of one of them."""
+        numbers = [job.jobid for job in record.jobs]
+        self._groups |= dict.fromkeys(numbers, str(record.group_id))
+        self._members |= {job.uuid(): numbers for job in record.jobs}
 
     def _begun(self, record: logging.LogRecord) -> None:
         """A job begins, or is submitted, or is tried once more."""
+        self._begins[record.jobid] = _time(record)
         if record.benchmark:
             self._benchmarks[record.jobid] = record.benchmark
         self._write(
@@ -243,17 +253,22 @@ class Diary:
         self._write("job_end", record, number=record.job_id, status=FINISHED, used=used)
 
     def _broken(self, record: logging.LogRecord) -> None:
-        """A job has failed; its exit code stands in the last error that quotes its command."""
-        command = str(record.shellcmd or "").strip()
-        own = [text for text in self._errors if command and command in text]
+        """A job has failed; its exit code stands in the last error that quotes its command or names its rule."""
+        command = shown(str(record.shellcmd or "").strip())
+        names = command or f" rule {record.rule_name} "
+        own = [text for text in self._errors if names in text]
         exits = EXIT.findall(own[-1]) if own else []
-        cause = shown(str(record.rule_msg or (own or self._errors or ["failed"])[-1]))[-LONGEST:]
+        cause = shown(str(record.rule_msg or (own or [""])[-1]))[-LONGEST:]
+        status = KILLED if STOPPED.search(cause) else FAILED
+        if not cause:  # of a group Snakemake says that it failed, and nothing of its jobs
+            logs = list(getattr(record, "log", None) or ())
+            status, cause = _last_words(logs, self._begins.get(record.jobid, 0))
         more = {str(name): str(value) for name, value in dict(record.aux or {}).items()}
         self._write(
             "job_end",
             record,
             number=record.jobid,
-            status=KILLED if STOPPED.search(cause) else FAILED,
+            status=status,
             exit=int(exits[-1]) if exits else None,
             cause=cause,
             more=more,
@@ -275,7 +290,9 @@ class Diary:
         if text.startswith(INTERRUPTED):
             self._interrupted = True
         elif found := SUBMITTED.search(text):
-            self._write("submitted", record, number=int(found[1]), external=found[2])
+            numbers = [int(found[1])] if found[1].isdecimal() else self._members.get(found[1], [])
+            for number in numbers:
+                self._write("submitted", record, number=number, external=found[2])
 
     def _write(self, event: str, record: logging.LogRecord, **fields: Any) -> None:
         """Write an event with its time."""
@@ -286,6 +303,27 @@ class Diary:
 def _time(record: logging.LogRecord) -> int:
     """When a record was made (milliseconds since 1970)."""
     return int(record.created * 1000)
+
+
+def _last_words(logs: list[str], since: int) -> tuple[str, str]:
+    """How a job has ended by its own account: status and cause, from the first of its logs that is a spool.
+
+    Args:
+        logs: Its logs.
+        since: When it was submitted (milliseconds since 1970); the clocks of other machines may go wrong a little.
+
+    Returns:
+        FAILED, where no log is a spool.
+    """
+    for path in logs:
+        if not path.endswith(".jsonl"):
+            continue
+        with contextlib.suppress(OSError, IndexError):  # not there, or empty
+            run = from_events(read(path))[-1]
+            if (run.end or 0) < since - CLOCKS:
+                return KILLED, "its group ended before it began"
+            return run.status, run.tags.get("cause", "")
+    return FAILED, "failed"
 
 
 def _resources(resources: Any) -> dict[str, Any]:
@@ -309,29 +347,6 @@ def _used(benchmark: str | None) -> dict[str, float]:
         with contextlib.suppress(KeyError, ValueError):
             found[name] = float(values[word])
     return found
-
-
-def _option(words: list[str], *names: str) -> str:
-    """What a command line says of an option; empty where it does not."""
-    for place, word in enumerate(words):
-        option, equals, value = word.partition("=")
-        if option in names:
-            return value if equals else next(iter(words[place + 1 :]), "")
-    return ""
-
-
-def _executor(words: list[str], header: Mapping[str, Any]) -> str:
-    """Where jobs run: as the command line says, else here, else where the profile sends them."""
-    return _option(words, "--executor", "-e") or ("local" if "cores" in header else "as the profile says")
-
-
-def _profiles(words: list[str]) -> str:
-    """The profiles named on the command line or by the variable."""
-    named = (
-        _option(words, "--profile") or os.environ.get("SNAKEMAKE_PROFILE", ""),
-        _option(words, "--workflow-profile"),
-    )
-    return ", ".join(filter(None, named)) or "default"
 
 
 def _commit(folder: str | Path) -> dict[str, str]:

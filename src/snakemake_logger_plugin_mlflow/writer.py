@@ -23,7 +23,7 @@ from sgdphases.tracking.live import Live
 from sgdphases.tracking.runs import INVOCATION, Run, overview, standing
 from sgdphases.tracking.spool import RUNNING, Event, alive, read
 from sgdphases.tracking.views import views
-from snakemake_logger_plugin_mlflow.diary import DONE, URI, WAITS
+from snakemake_logger_plugin_mlflow.diary import DONE, LONGEST, URI, WAITS
 from snakemake_logger_plugin_mlflow.story import spools_of, tell
 
 log = logging.getLogger(__name__)
@@ -126,6 +126,11 @@ class Writer:
         if not took or self.waiting:
             log.warning("the store %s did not take everything: %s", shown(self.live.uri), self.live.trouble)
             return WAITS
+        if self.live.refused:
+            log.warning(
+                "the store %s refuses %s", shown(self.live.uri), "; ".join(self.live.refused.values())[:LONGEST]
+            )
+            return WAITS
         self.put_away()
         return DONE
 
@@ -163,15 +168,16 @@ class Writer:
             if run.kind == INVOCATION:
                 self.invocations[run.key] = run.identity
         self.steps.add(found(self.patterns))
-        running = {}
+        running = set()
         for run in self.steps.changed():
             own = run.experiment == self.experiment  # a step about the workflow itself stands under its invocation
             parent = self.invocations.get(run.tags.get("workflow", ""), "") if own else ""
             self.waiting[run.identity] = replace(run, parent=parent)
-            running[run.experiment] = running.get(run.experiment, False) or run.status == RUNNING
-        for name, some in running.items():
-            if name != self.experiment and (some or name not in self.begun):
-                self.wait_for(self.parent(name))
+            if run.status == RUNNING:
+                running.add(run.experiment)
+        new = {run.experiment for run in self.steps.known()} - set(self.begun)  # the store may have been away before
+        for name in sorted((running | new) - {self.experiment}):
+            self.wait_for(self.parent(name))
 
     def parent(self, name: str, *, over: bool = False) -> Run:
         """The run of an experiment: running, or, when it is over, as its jobs stand."""

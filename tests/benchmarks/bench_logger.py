@@ -1,4 +1,4 @@
-"""What live tracking costs a whole workflow: `--logger mlflow` beside none, in turns. Run me: 10 minutes, idle machine.
+"""What live tracking costs a whole workflow: `--logger mlflow` beside none, in turns. Run me: 7 minutes, idle machine.
 
 Each turn runs the dyson card `reduced` by Snakemake in a folder of its own, from downloads to the ledger, with as many
 jobs at a time as there are cores: the writer of the plugin has no core to itself. Wall time is that of the command,
@@ -10,7 +10,6 @@ import argparse
 import math
 import os
 import resource
-import statistics
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this is run as a program, and shares what tests are made of
 
 from copied_project import copy_project
+from paired import percent
 
 LOGGER = ("--logger", "mlflow")
 CONFIG = ("experiments=[reduced]",)
@@ -47,12 +47,6 @@ def _used() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def said(ratios: list[float]) -> str:
-    """Mean and standard error of a ratio's logarithm, in per cent."""
-    error = statistics.stdev(ratios) / math.sqrt(len(ratios))
-    return f"{100 * statistics.mean(ratios):+.1f} ± {100 * error:.1f} %"
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -72,7 +66,7 @@ def main() -> None:
             walls.append(math.log(live / plain))
             processors.append(math.log(live_used / plain_used))
     if pairs > 1:
-        out(f"live over plain: wall time {said(walls)}, processor time {said(processors)}\n")
+        out(f"live over plain: wall time {percent(walls)}, processor time {percent(processors)}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What tracking costs and whether it tells the truth, whatever happens to the store. Run me: 20 minutes, idle machine.
+"""What tracking costs and whether it tells the truth, whatever happens to the store. Run me: 17 minutes, idle machine.
 
 `bench_tracking.py --quick` takes three minutes and shows that everything works; its slowdowns mean little.
 
@@ -6,17 +6,17 @@ Per case one shard is trained again and again on one thread, in turns: without t
 Tracked, training writes its spool as step `train` does, other spools grow by a point a second each, and the writer of
 the logger plugin looks at them as it is shipped; untracked, these are stopped, and the server has nothing to do. That
 the writer starts, which is 3 s of a processor at low priority once per workflow, is over before.
-The slowdown is the mean over pairs of turns of the logarithm of their times' ratio, with its standard error. Three jobs
-more end badly: one fails, one gets SIGTERM, one kill -9. At the end of a case the store is put right, the writer ends,
-and one replay follows, as rule `track` does it; then the database is compared with what was told, point by point.
+The slowdown is the mean over pairs of turns of the logarithm of their times' ratio, with its standard error: of wall
+times, and of the processor's time that the training took, its spool's included, in which waiting for a core does not
+count. Three jobs more end badly: one fails, one gets SIGTERM, one kill -9. At the end of a case the store is put
+right, the writer ends, and one replay follows, as rule `track` does it; then the database is compared with what was
+told, point by point.
 """
 
 import argparse
 import contextlib
-import math
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,11 +28,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this is run as a program, and shares what tests are made of
 
+import numpy as np
 import pytest
 
 from made_servers import Held, Postgres, Server, SlowProxy
 from made_shards import paper_shard, tasks_of
 from made_stories import FAIL, WAIT, Rows, Story, compare, sqlite_rows, start
+from paired import percent
 from sgdphases.ensemble.trainer import train
 from sgdphases.tracking import store
 from sgdphases.tracking.spool import FAILED, FINISHED, KILLED, Spool
@@ -41,6 +43,9 @@ from snakemake_logger_plugin_mlflow.diary import URI
 NAME = "bench"
 POINTS = 30
 """Points of training's own spool, as step `train` writes them."""
+
+Times = np.ndarray
+"""Seconds on the wall, and of the processor."""
 
 CROWD = """
 import sys, threading
@@ -263,7 +268,7 @@ class Trainer:
         self.shard = self._shard(2000)
         self.tasks = tasks_of(self.shard)
         self.once(None)
-        took = min(self.once(None) for _ in range(2))
+        took = min(self.once(None)[0] for _ in range(2))
         self.shard = self._shard(max(2000, int(2000 * seconds / took)))
 
     @staticmethod
@@ -274,9 +279,9 @@ class Trainer:
         records = sorted({steps * number // POINTS for number in range(POINTS + 1)})
         return paper_shard(columns, steps=steps, record_steps=records)
 
-    def once(self, path: Path | None) -> float:
-        """Seconds of one training, its spool included if it has one."""
-        begin = time.perf_counter()
+    def once(self, path: Path | None) -> Times:
+        """Times of one training, its spool included if it has one."""
+        begin = np.array((time.perf_counter(), time.process_time()))
         key = "" if path is None else path.stem
         with Spool(path, experiment=NAME, rule="train", key=key) as spool:
             train(
@@ -286,14 +291,14 @@ class Trainer:
                 threads=1,
                 on_record=lambda record: spool.metrics({"alive_share": 1.0, "rate": 1.0}, step=record.step),
             )
-        return time.perf_counter() - begin
+        return np.array((time.perf_counter(), time.process_time())) - begin
 
 
-def ratios(trainer: Trainer, site: Site, beside: Beside | None, folder: Path, pairs: int) -> Iterator[float]:
-    """Logarithm of tracked over untracked time, pair by pair; the order of a pair's turns alternates."""
+def ratios(trainer: Trainer, site: Site, beside: Beside | None, folder: Path, pairs: int) -> Iterator[Times]:
+    """Logarithm of tracked over untracked times, pair by pair; the order of a pair's turns alternates."""
     for pair in range(pairs):
         site.before(pair / pairs)
-        took = {}
+        took: dict[bool, Times] = {}
         for tracked in (False, True) if pair % 2 else (True, False):
             path = folder / "spools" / f"{pair:03}.jsonl" if tracked and beside is not None else None
             if path is not None:
@@ -301,7 +306,7 @@ def ratios(trainer: Trainer, site: Site, beside: Beside | None, folder: Path, pa
             took[tracked] = trainer.once(path)
             if path is not None:
                 beside.tell(signal.SIGSTOP)
-        yield math.log(took[True] / took[False])
+        yield np.log(took[True] / took[False])
 
 
 def bad_ends(folder: Path) -> dict[str, str]:
@@ -316,10 +321,26 @@ def bad_ends(folder: Path) -> dict[str, str]:
     return {"800": FAILED, "801": KILLED, "802": KILLED}
 
 
-def case(title: str, make: Any, trainer: Trainer, folder: Path, pairs: int) -> str:
-    """One line of the table."""
+def own_cost(folder: Path) -> tuple[float, float]:
+    """Seconds that a spool takes of its job, and that each point takes: medians of 60 spools of 1000 points."""
+    spools, points = [], []
+    for number in range(60):
+        begin = time.perf_counter()
+        with Spool(folder / f"{number}.jsonl", experiment=NAME, rule="train", key=str(number)) as spool:
+            opened = time.perf_counter()
+            for step in range(1000):
+                spool.metrics({"alive_share": 1.0, "rate": 1.0}, step=step)
+            written = time.perf_counter()
+        spools.append(time.perf_counter() - begin - (written - opened))
+        points.append((written - opened) / 1000)
+    return float(np.median(spools)), float(np.median(points))
+
+
+def case(title: str, make: Any, trainer: Trainer, folder: Path, pairs: int) -> tuple[str, list[Times]]:
+    """One line of the table, and what its slowdown is the mean of."""
     if make is None:
-        return f"{title:22}{'':33}{said(list(ratios(trainer, Site(), None, folder, pairs)))}\n"
+        logarithms = list(ratios(trainer, Site(), None, folder, pairs))
+        return f"{title:22}{'':33}{said(logarithms)}\n", logarithms
     site, beside = make(), None
     try:
         beside = Beside.of(site, folder)
@@ -339,28 +360,27 @@ def case(title: str, make: Any, trainer: Trainer, folder: Path, pairs: int) -> s
                 program.wait()
         site.close()
     counts = f"{len(story.statuses):>5}{story.points.total():>7}{found.lost:>6}{found.duplicate:>8}{found.wrong:>7}"
-    return f"{title:22}{counts}{said(logarithms)}{'' if report.complete else '  (not complete)'}\n"
+    return f"{title:22}{counts}{said(logarithms)}{'' if report.complete else '  (not complete)'}\n", logarithms
 
 
-def said(logarithms: list[float]) -> str:
-    """Mean and standard error in per cent."""
-    error = statistics.stdev(logarithms) / math.sqrt(len(logarithms))
-    return f"{100 * statistics.mean(logarithms):>+9.2f} ± {100 * error:.2f}"
+def said(logarithms: list[Times]) -> str:
+    """Means and standard errors in per cent."""
+    return "".join(f"{percent(column):>18}" for column in np.transpose(logarithms))
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--quick", action="store_true", help="short turns, few of them")
-    parser.add_argument("--pairs", type=int, help="pairs of turns per case (default 12, quick 3)")
-    parser.add_argument("--seconds", type=float, help="length of a turn on an idle core (default 5, quick 1)")
+    parser.add_argument("--pairs", type=int, help="pairs of turns per case (default 24, quick 3)")
+    parser.add_argument("--seconds", type=float, help="length of a turn on an idle core (default 2, quick 1)")
     parser.add_argument("--only", default="", help="cases whose title has this word")
     args = parser.parse_args()
     if os.environ.get("OMP_NUM_THREADS") != "1":  # the libraries read it when they are loaded
         one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | one)
-    pairs = args.pairs or (3 if args.quick else 12)
-    seconds = args.seconds or (1.0 if args.quick else 5.0)
+    pairs = args.pairs or (3 if args.quick else 24)
+    seconds = args.seconds or (1.0 if args.quick else 2.0)
     out = sys.stdout.write
     try:
         cluster = Postgres()
@@ -369,13 +389,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         stack.callback(cluster.remove)
         cluster.start()
+        own = Path(name) / "own"
+        own.mkdir()
+        spool, point = own_cost(own)
+        out(f"of its job a spool takes {1e3 * spool:.2f} ms, a point of it {1e6 * point:.1f} us\n")
         trainer = Trainer(seconds)
         out(f"{pairs} pairs of turns of about {seconds:g} s; slowdown at most 1 %, no other number but 0\n")
-        out(f"{'':22}{'runs':>5}{'points':>7}{'lost':>6}{'twice':>8}{'status':>7}{'slowdown, %':>15}\n")
+        heads = f"{'runs':>5}{'points':>7}{'lost':>6}{'twice':>8}{'status':>7}{'slower, wall':>18}{'processor':>18}"
+        out(f"{'':22}{heads}\n")
+        means: list[Times] = []
         for number, (title, make) in enumerate(sites(Path(name), cluster)):
             if args.only in title:
-                out(case(title, make, trainer, Path(name) / str(number), pairs))
+                line, logarithms = case(title, make, trainer, Path(name) / str(number), pairs)
+                out(line)
                 sys.stdout.flush()
+                if make is not None:
+                    means.append(np.mean(logarithms, axis=0))
+        if len(means) > 1:
+            out(f"{'mean of those tracked':22}{'':33}{said(means)}\n")
 
 
 if __name__ == "__main__":

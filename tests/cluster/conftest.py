@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -167,6 +168,18 @@ class Driver:
         """Slurm's number of the job that trains a shard."""
         environment = Path(f"/proc/{self.steps()[shard]}/environ").read_bytes().decode().split("\0")
         return next(word.partition("=")[2] for word in environment if word.startswith("SLURM_JOB_ID="))
+
+    def tracked(self, shard):
+        """Status, and tags, that MLflow has of the job that trains a shard."""
+        with sqlite3.connect(self.folder / "results/tracking/mlflow.db") as store:
+            runs = store.execute(
+                "select run_uuid, status from runs where name = ?", (f"train three {shard[:8]}",)
+            ).fetchall()
+            for run, status in runs:
+                tags = dict(store.execute("select key, value from tags where run_uuid = ?", (run,)))
+                if tags["kind"] == "task":
+                    return status, tags
+        return None, {}
 
     def cube(self, card="three"):
         return (self.folder / f"results/{card}/cube.nc").read_bytes()

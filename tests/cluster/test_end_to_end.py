@@ -20,7 +20,7 @@ def test_reduced_card_by_profile(driver, lab, local_cubes, tell):
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    grouped = ("--group-components", "train=2", "--set-resources", "train:gpu=1")
+    grouped = ("--groups", "train=train", "--group-components", "train=2", "--set-resources", "train:gpu=1")
     begun = time.monotonic()
     try:
         one.run(*grouped, card="reduced")

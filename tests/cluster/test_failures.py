@@ -25,7 +25,7 @@ def resumed(driver, shard):
 
 
 def test_cancelled_requeued_and_on_a_node_that_goes_down(driver, lab, local_cubes):
-    one = driver("slurm").start(CUBE)
+    one = driver("slurm").start(CUBE, "--logger", "mlflow")
     steps = one.training(3)
     numbers = {shard: one.number_of(shard) for shard in steps}
     cancelled, requeued, stranded = steps
@@ -44,6 +44,9 @@ def test_cancelled_requeued_and_on_a_node_that_goes_down(driver, lab, local_cube
     assert (numbers[requeued], "COMPLETED") in states  # under its old number: Slurm has put it back into the queue
     assert (numbers[stranded], "COMPLETED") in states
     assert all(resumed(one, shard) for shard in steps)
+    wait(lambda: {one.tracked(shard)[0] for shard in steps} == {"FINISHED"}, "the writer's last words", 60)
+    assert one.tracked(cancelled)[1]["attempts"] == "2"
+    assert one.tracked(requeued)[1]["external"] == numbers[requeued]
     finished(one, local_cubes)
 
 
@@ -104,7 +107,13 @@ def test_a_job_that_always_fails_leaves_the_others_alone_and_says_why(driver, la
     obstacle = records / f"{shard}.nc"
     obstacle.mkdir()
     (obstacle / "in the way").touch()
-    assert one.start(CUBE, "--retries", "1").end() != 0
+    grouped = ("--groups", "train=train", "--group-components", "train=1")  # of which Snakemake says less
+    assert one.start(CUBE, "--retries", "1", *grouped, "--logger", "mlflow").end() != 0
+    wait(lambda: one.tracked(shard)[0] == "FAILED", "the writer's last words", 60)
+    tags = one.tracked(shard)[1]
+    assert tags["attempts"] == "2"
+    assert "directory" in tags["cause"].lower(), tags
+    assert lab.states(one.folder)[tags["external"]] == "FAILED"
     assert sorted(path.stem for path in (one.folder / "results/three/measured").glob("*.nc")) == sorted(
         path.stem for path in (one.folder / "results/three/shards").glob("*.json") if path.stem != shard
     )

@@ -6,6 +6,7 @@ import time
 import pytest
 from torchvision.datasets import FashionMNIST
 
+from sgdphases.datasets import download
 from sgdphases.datasets.download import DownloadError
 from sgdphases.datasets.prepare import make_ready
 from sgdphases.files import sha256
@@ -67,6 +68,25 @@ def test_killed_download_is_continued(small_fashion, server, tmp_path):
     again = [request for request in server.requests if request[0] == IMAGES][-1]
     assert again == [IMAGES, f"bytes={size}-", len(server.files[IMAGES]) - size]
     assert not [path for path in raw(tmp_path).iterdir() if path.name.startswith(("tmp", "."))]
+
+
+def test_a_job_killed_as_soon_as_a_file_is_in_place_knows_where_it_came_from(
+    small_fashion, server, tmp_path, monkeypatch
+):
+    undisturbed = make_ready("fashion_mnist", tmp_path / "undisturbed")
+
+    fetch = download.fetch
+
+    def interrupted(*words, **options):
+        fetch(*words, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "fetch", interrupted)
+        for _ in undisturbed["files"]:
+            with pytest.raises(KeyboardInterrupt):
+                make_ready("fashion_mnist", tmp_path / "disturbed")
+    assert make_ready("fashion_mnist", tmp_path / "disturbed") == undisturbed
 
 
 @pytest.mark.parametrize("damage", ["short", "changed", "missing"])

@@ -1,6 +1,7 @@
 """Modular networks: torchvision's ResNet-18 to round-off, ensembles against single networks, what norms leave alone."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
+from sgdphases.datasets.image_inputs import ImageInputs
 from sgdphases.datasets.loading import load
+from sgdphases.datasets.task import Task
 from sgdphases.ensemble import device
 from sgdphases.ensemble.architecture import Network
 from sgdphases.ensemble.groups import WINDOW
@@ -201,6 +204,25 @@ def test_bits_do_not_depend_on_neighbours(norm, dtype, width, task):
         alone = train(shard(norm, [row], **known), {0: task}, device="cpu")
         for name, array in alone.arrays.items():
             np.testing.assert_array_equal(array[0], many.arrays[name][row], err_msg=name)
+
+
+def test_nothing_reads_ahead_once_training_has_ended():
+    table = np.random.default_rng(0).integers(256, size=(12, 3, 16, 16), dtype=np.uint8)
+    inputs = ImageInputs(table, np.arange(8), np.full(3, 0.5), np.full(3, 0.25))
+    targets = np.arange(8) % 5
+    images_task = Task(inputs, targets, ImageInputs(table, np.arange(8, 12)), targets[:4])
+    network = dataclasses.asdict(residual(width=4, side=16, stem="tiny"))
+    during = set()
+    known = {"network": network, "batch_size": 4, "steps": 3, "record_steps": [0, 3]}
+    train(
+        shard("batch", [0], **known),
+        {0: images_task},
+        device="cpu",
+        on_progress=lambda progress: during.update(threading.enumerate()),
+    )
+    readers = {thread for thread in during if thread.name.startswith("images")}
+    assert readers
+    assert not any(thread.is_alive() for thread in readers)
 
 
 def test_a_rehearsal_leaves_no_trace(task, monkeypatch):

@@ -92,7 +92,8 @@ def _kills(results):
 
 def _signals(results):
     rows = [
-        [name, row["signals"], row["interrupted"], row["told"], row["untrue"], row["half_written"], row["wrong"]]
+        [name]
+        + [row[word] for word in ("signals", "interrupted", "told", "untrue", "half_written", "wrong", "left_behind")]
         for name, row in results.rows("signals").items()
     ]
     heads = [
@@ -103,6 +104,7 @@ def _signals(results):
         "untrue statuses",
         "half-written files",
         "wrong hashes",
+        "left behind",
     ]
     return _table("SIGTERM and SIGINT, to the process and to its group", heads, rows)
 
@@ -117,8 +119,9 @@ def _damage(results):
 
 
 def _places(results):
+    words = ("tried", "refused", "said", "half_written", "failed", "wrong")
     rows = [
-        [name, row["tried"], row["refused"], row["said"], row["half_written"], row["failed"], row["wrong"]]
+        [name, *(int(row[word]) if word in row else "" for word in words)]
         for kind in ("disk full", "file too large", "read-only folder", "permission lost", "orphan writer")
         for name, row in ((f"{kind}: {stage}", row) for stage, row in results.rows(kind).items())
     ]

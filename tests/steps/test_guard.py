@@ -153,6 +153,7 @@ def test_unpacked_files_of_a_data_set(tmp_path):
     manifest = tmp_path / "fashion_mnist.json"
     text = json.dumps({"dataset": "fashion_mnist", "files": [{"name": "labels.gz", "sha256": sha256(archive)}]})
     manifest.write_text(text)
+    (raw / "mine.gz").write_bytes(b"a file of the user's")
     guard.check_unpacked(tmp_path / "data", manifest)
     for path, content in ((target, b"0123456780"), (target, b"0123"), (archive, b"rotten")):
         whole = path.read_bytes()

@@ -1,7 +1,11 @@
 """Following spools that grow, and writing only what is new: the same rows in the end as one replay makes."""
 
+import os
+
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from sgdphases.tracking import address, limits, store
 from sgdphases.tracking.follow import Follower, beginning
@@ -143,6 +147,52 @@ def test_others_get_their_turn(live, uri, tmp_path, monkeypatch):
     assert (len(waiting), live.trouble) == (2, "another writer uses it")
     assert live.write(waiting, seconds=60)
     assert len(stored(uri)) == 3
+
+
+def test_a_run_that_the_store_refuses_keeps_no_other_back(live, uri, tmp_path, monkeypatch):
+    for key in "abc":
+        opened(tmp_path / f"{key}.jsonl", key).end(FINISHED)
+    waiting = {run.identity: run for run in from_spools([tmp_path])}
+    write = store.Experiment.write
+
+    def refusing(experiment, run):
+        if run.name == "train a":
+            raise MlflowException("Invalid value", error_code=INVALID_PARAMETER_VALUE)
+        write(experiment, run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Experiment, "write", refusing)
+        runs = dict(waiting)
+        assert live.write(runs, seconds=60)
+    assert (runs, set(stored(uri))) == ({}, {"train b", "train c"})
+    assert list(live.refused.values()) == ["train a: Invalid value"]
+    assert live.write(waiting, seconds=60)
+    assert (len(stored(uri)), live.refused) == (3, {})
+
+
+@pytest.mark.parametrize("name", ["/loss", "a//b", "../x", ".", "a/.", "", "loss/train"])
+def test_every_name_is_one_that_the_store_takes(live, uri, tmp_path, name):
+    spool = opened(tmp_path / "a.jsonl", "a")
+    spool.metrics({name: 1.0}, step=0)
+    spool.end(FINISHED)
+    assert live.write({run.identity: run for run in from_spools([tmp_path])}, seconds=60)
+    assert live.refused == {}
+    assert list(stored(uri)["train a"].data.metrics.values()) == [1.0]
+
+
+def test_a_log_that_may_not_be_read_keeps_nothing_back(live, uri, tmp_path, monkeypatch):
+    log = tmp_path / "a.log"
+    log.write_text("secret")
+    log.chmod(0)
+    if os.getuid() == 0:  # who may read everything
+        access = os.access
+        monkeypatch.setattr(os, "access", lambda path, *words, **known: path != log and access(path, *words, **known))
+    spool = opened(tmp_path / "a.jsonl", "a")
+    spool.artifact(log)
+    spool.end(FINISHED)
+    assert live.write({run.identity: run for run in from_spools([tmp_path])}, seconds=60)
+    assert set(stored(uri)) == {"train a"}
+    assert MlflowClient(tracking_uri=uri).list_artifacts(stored(uri)["train a"].info.run_id) == []
 
 
 def test_a_run_that_another_writer_made_meanwhile_is_found(live, uri, tmp_path):

@@ -9,6 +9,8 @@ import pytest
 from mlflow import MlflowClient
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from sgdphases.tracking.live import Live
+from sgdphases.tracking.runs import Run
 from sgdphases.tracking.spool import FAILED, FINISHED, KILLED, RUNNING, WORKFLOW, Spool, read
 from snakemake_logger_plugin_mlflow import LogHandlerSettings, writer
 from snakemake_logger_plugin_mlflow.diary import DONE, URI, Diary
@@ -51,6 +53,74 @@ def statuses() -> dict[str, str]:
 
 def names(place: Path) -> list[str]:
     return sorted(path.stem for path in place.glob("*.jsonl"))
+
+
+class Member:
+    """A job as Snakemake tells of it when it tells of a group."""
+
+    def __init__(self, number: int) -> None:
+        self.jobid = number
+
+    def uuid(self) -> str:
+        """Its name in messages."""
+        return f"uuid-{self.jobid}"
+
+
+class Told:
+    """A diary without a writer, and what it makes of what it is told."""
+
+    def __init__(self, monkeypatch) -> None:
+        monkeypatch.setenv(WORKFLOW, "")  # the diary sets it; given back afterwards
+        monkeypatch.setattr(Diary, "_start_writer", lambda self: None)
+
+    def __enter__(self) -> "Told":
+        self.diary = Diary(LogHandlerSettings(), Path.cwd())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.diary.close()
+        assert not self.diary.warned
+
+    def say(self, event: LogEvent | None, **fields: object) -> None:
+        """One of Snakemake's records."""
+        self.diary.take(logging.makeLogRecord({"event": event, **fields}))
+
+    def begin(self, number: int) -> None:
+        """A job begins."""
+        self.say(LogEvent.JOB_INFO, jobid=number, rule_name="train", wildcards={}, threads=1, resources={}, reason="",
+            log=[f"{number}.jsonl"], output=[], shellcmd="", benchmark=None)  # fmt: skip
+
+    def fail(self, number: int, **fields: object) -> None:
+        """A job fails."""
+        known = {"shellcmd": "", "rule_msg": None, "aux": {}, "rule_name": "train", "log": [f"{number}.jsonl"]}
+        self.say(LogEvent.JOB_ERROR, jobid=number, **known | fields)
+
+    def tasks(self) -> list[Run]:
+        """The runs of the jobs."""
+        return tell(read(HOME / f"{self.diary.id}.jsonl"), running=True)[1:]
+
+
+@pytest.mark.parametrize("folder", ["plain"], indirect=True)
+def test_an_experiments_run_is_made_though_the_store_was_away_when_its_job_ended(folder, monkeypatch):
+    own = begun("own")
+    own.other("job", at=1, number=1, rule="train", wildcards={}, threads=1, resources={}, reason="", log=["job.jsonl"],
+        output=[], command="", group="")  # fmt: skip
+    holds, asked = Live.holds, []
+
+    def away_once(live, run):
+        asked.append(run)
+        if len(asked) == 1:
+            raise ConnectionError
+        return holds(live, run)
+
+    monkeypatch.setattr(Live, "holds", away_once)
+    with Spool("job.jsonl", experiment="grid", rule="train", key="1"):
+        pass
+    assert write("own", monkeypatch, lambda: own.end(FINISHED)) == DONE
+    client = MlflowClient(tracking_uri=os.environ[URI])
+    runs = client.search_runs([client.get_experiment_by_name("grid").experiment_id])
+    assert {run.data.tags["kind"] for run in runs} == {"experiment", "job"}
+    assert len(asked) > 1
 
 
 @pytest.mark.parametrize("folder", ["plain"], indirect=True)
@@ -143,18 +213,49 @@ SLURM = (
 )
 def test_a_job_that_was_stopped_has_not_failed(tmp_path, monkeypatch, word, status):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(WORKFLOW, "")  # the diary sets it; given back afterwards
-    monkeypatch.setattr(Diary, "_start_writer", lambda self: None)
-    diary = Diary(LogHandlerSettings(), tmp_path)
-
-    def say(event: LogEvent, **fields: object) -> None:
-        diary.take(logging.makeLogRecord({"event": event, **fields}))
-
-    say(LogEvent.RUN_INFO, stats={"train": 1, "total": 1})
-    say(LogEvent.JOB_INFO, jobid=1, rule_name="train", wildcards={}, threads=1, resources={}, reason="", log=[],
-        output=[], shellcmd="", benchmark=None)  # fmt: skip
-    say(LogEvent.JOB_ERROR, jobid=1, shellcmd="", rule_msg=word, aux={})
-    assert not diary.warned
-    (task,) = tell(read(HOME / f"{diary.id}.jsonl"), running=True)[1:]
+    with Told(monkeypatch) as told:
+        told.say(LogEvent.RUN_INFO, stats={"train": 1, "total": 1})
+        told.begin(1)
+        told.fail(1, rule_msg=word)
+        (task,) = told.tasks()
     assert (task.status, task.tags["cause"]) == (status, word)
-    diary.close()
+
+
+def test_jobs_of_a_group_that_failed_say_for_themselves_how_they_ended(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Told(monkeypatch) as told:
+        told.say(LogEvent.RUN_INFO, stats={"train": 5, "total": 5})
+        told.say(LogEvent.GROUP_INFO, group_id="train", jobs=[Member(number) for number in range(1, 6)])
+        for number in range(1, 6):
+            told.begin(number)
+        told.say(None, msg="Job uuid-2 has been submitted with SLURM jobid 77 (log: x.log).")
+        told.say(LogEvent.ERROR, msg="Command 'other' died with <Signals.SIGKILL: 9>.", exception="CalledProcessError")
+        for number, ending in ((1, None), (2, FAILED), (4, KILLED)):
+            spool = Spool(f"{number}.jsonl", experiment="grid", rule="train", key=str(number)).__enter__()
+            spool.end(ending or FINISHED, ending and f"{ending} for a reason")
+        Spool("3.jsonl", experiment="grid", rule="train", key="3").__enter__()  # and leaves no word
+        for number in range(1, 6):
+            told.fail(number, aux={"external_jobid": "77"})
+        tasks = told.tasks()
+    assert [(task.status, task.tags.get("cause")) for task in tasks] == [
+        (FINISHED, None),
+        (FAILED, "FAILED for a reason"),
+        (KILLED, "ended without a word"),
+        (KILLED, "KILLED for a reason"),
+        (FAILED, "failed"),  # no spool
+    ]
+    assert {task.tags["external"] for task in tasks} == {"77"}
+
+
+def test_a_job_takes_no_other_jobs_cause(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Told(monkeypatch) as told:
+        told.say(LogEvent.RUN_INFO, stats={"train": 2, "total": 2})
+        for number in (1, 2):
+            told.begin(number)
+        error = "Command 'one' died with <Signals.SIGKILL: 9>."
+        told.say(LogEvent.ERROR, msg=error, exception="CalledProcessError")
+        told.fail(1, shellcmd="one", log=[])
+        told.fail(2, shellcmd="two", log=[])
+        tasks = told.tasks()
+    assert [(task.status, task.tags["cause"]) for task in tasks] == [(KILLED, error), (FAILED, "failed")]

@@ -1,6 +1,7 @@
 """The whole way through the house on the smallest grid: what a run leaves, what an edit plans, what bad input says."""
 
 import csv
+import dataclasses
 import itertools
 import os
 import shlex
@@ -8,9 +9,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import xarray as xr
+from snakemake.persistence.file import FilePersistence
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +50,61 @@ def test_every_rule_has_a_log_and_a_benchmark(finished):
     with_benchmark = {path.stem.split("-")[0] for path in finished.folder.glob("results/**/benchmarks/*.tsv")}
     rules = ["download", "resolve", "train", "measure", "merge", "fit", "grade", "ledger", "draw", "store", "track"]
     assert with_log == set(rules) == with_benchmark
+
+
+@pytest.fixture(scope="module")
+def settled(finished, tmp_path_factory):
+    """The finished run in a folder of its own, with a store of its own."""
+    copy = dataclasses.replace(finished, folder=tmp_path_factory.mktemp("halved") / "project")
+    shutil.copytree(finished.folder, copy.folder, symlinks=True)
+    copy.snakemake()
+    return copy
+
+
+@pytest.fixture
+def halved(settled):
+    """One measurement and all that comes after it is gone."""
+    results = settled.folder / "results"
+    shard = min(path.stem for path in (results / "toy/shards").glob("*.json"))
+    for name in (f"toy/measured/{shard}.nc", "toy/cube.nc", "toy/claims.csv", "claims.csv", "tracking/toy.json"):
+        (results / name).unlink(missing_ok=True)
+    return settled
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("results/tracking/store.json", "store"), ("results/datasets/teacher_student.json", "download")]
+)
+def test_what_was_killed_at_its_very_end_keeps_nothing_else_from_being_made(halved, name, rule):
+    marks = str(halved.folder / ".snakemake/incomplete")
+    mark = Path(FilePersistence._record_path(SimpleNamespace(_fetch_max_len=lambda folder: 255), marks, name))
+    mark.write_text('{"external_jobid": null}')  # as Snakemake does when it starts a job
+    try:
+        planned = halved.planned()
+    finally:
+        mark.unlink(missing_ok=True)
+    assert planned["measure"] == planned["merge"] == planned["track"] == 1
+    assert planned.get(rule) == (None if rule == "download" else 1)  # of data their step has said that they are whole
+    assert "train" not in planned
+
+
+def test_another_store_keeps_nothing_else_from_being_made(halved):
+    planned = halved.planned(config=("experiments=[toy]", "tracking={uri: elsewhere.db}"))
+    assert planned["store"] == planned["measure"] == planned["merge"] == planned["track"] == 1
+    assert "train" not in planned
+
+
+def test_what_snakemake_leaves_out_is_no_success(halved):
+    words = {"config": ("experiments=[toy]", "data={directory: elsewhere}"), "check": False}
+    status, text = halved.snakemake(**words)
+    assert status == 1
+    assert "2 files are not made yet (results/claims.csv, ...): give the same command again" in text
+    planned = halved.planned(config=words["config"])
+    assert planned["measure"] == planned["merge"] == planned["track"] == 1
+    assert {"train", "download"} & set(planned) == set()
+
+
+def test_other_mirrors_are_no_reason_for_anything(finished):
+    assert finished.planned(config=("experiments=[toy]", "data={mirrors: [https://example.org/a b]}")) == {}
 
 
 def test_nothing_to_do_a_second_time(finished):

@@ -7,8 +7,9 @@ from snakemake.logging import logger
 
 from sgdphases import invocation
 from sgdphases.config import ConfigError
-from sgdphases.project import Project, datasets
+from sgdphases.project import STORE_STAMP, Project, datasets
 from sgdphases.provenance import fingerprint
+from sgdphases.steps import guard
 
 CALL = invocation.call_of(sys.argv[1:])
 
@@ -20,7 +21,10 @@ except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 PROJECT.name_store()
-PROJECT.forget_incomplete_stamps()
+if workflow.is_main_process and invocation.alone_in(os.getcwd(), stay=False):
+    PROJECT.forget_incomplete_stamps()
+    for path in filter(guard.vouched, PROJECT.manifests()):
+        invocation.settle(path)
 EXPERIMENTS = list(PROJECT.cards)
 DATA = PROJECT.config.data.directory
 
@@ -53,10 +57,26 @@ onstart:
         CALL,
         local=workflow.local_exec,
         hours=PROJECT.hours() if workflow.local_exec else 0.0,
-        cores=workflow.cores,
+        cores=workflow.cores if workflow.local_exec else 0,
     )
     for line in filter(None, (ended, said)):
         logger.warning(line)
+
+
+onsuccess:
+    chosen = workflow.dag_settings
+    partial = (
+        workflow.touch
+        or chosen.until
+        or chosen.omit_from
+        or chosen.allowed_rules
+        or chosen.batch
+    )
+    missing = [] if partial else invocation.left_out(workflow.dag.targetjobs)
+    if missing:
+        raise WorkflowError(
+            f"{len(missing)} files are not made yet ({missing[0]}, ...): give the same command again"
+        )
 
 
 wildcard_constraints:

@@ -13,9 +13,11 @@ rule download:
     conda:
         "../../envs/python.yaml"
     threads: data_threads_of
+    resources:
+        # Not a parameter: other mirrors are no reason to fetch again.
+        arguments=data_arguments_of,
     params:
         directory=DATA,
-        arguments=data_arguments_of,
     shell:
-        "python -m sgdphases.steps.download {params.arguments:q} --directory {params.directory:q}"
+        "python -m sgdphases.steps.download {resources.arguments} --directory {params.directory:q}"
         " --manifest {output} --threads {threads} --spool {log.spool} 2> {log.text}"

@@ -3,23 +3,25 @@
 
 rule store:
     output:
-        "results/tracking/store.json",
+        STORE_STAMP,
     log:
         "results/logs/store.log",
     benchmark:
         "results/benchmarks/store.tsv"
     conda:
         "../../envs/python.yaml"
+    resources:
+        # Not a parameter: one experiment more is no reason to track the others again.
+        experiments=" ".join(EXPERIMENTS),
     params:
         uri=PROJECT.tracking_uri,
-        experiments=EXPERIMENTS,
     shell:
-        "python -m sgdphases.steps.store --uri {params.uri:q} --stamp {output} --experiments {params.experiments} 2> {log}"
+        "python -m sgdphases.steps.store --uri {params.uri:q} --stamp {output} --experiments {resources.experiments} 2> {log}"
 
 
 rule track:
     input:
-        store=ancient("results/tracking/store.json"),
+        store=STORE_STAMP,
         cube="results/{experiment}/cube.nc",
         claims="results/{experiment}/claims.csv",
         figures=figures_of,

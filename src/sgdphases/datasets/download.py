@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -60,6 +60,7 @@ def fetch(
     *,
     mirrors: Sequence[str],
     wanted: Sequence[RemoteFile] = (),
+    before: Callable[[str], object] | None = None,
     patience: Patience | None = None,
 ) -> str:
     """Put a file in place, from the first address that gives it with the right checksum.
@@ -71,6 +72,8 @@ def fetch(
         path: Where it shall lie.
         mirrors: As `mirror_list` gives them; tried before the official addresses.
         wanted: All files still missing, to be named if this one cannot be had.
+        before: Told each address, without credentials, before it is tried: the caller knows where the file came from
+            even if it is killed as soon as the file is in place.
         patience: How hard to try each address.
 
     Returns:
@@ -81,6 +84,8 @@ def fetch(
     """
     failures = []
     for address in addresses(remote, mirrors):
+        if before is not None:
+            before(public(address))
         try:
             return fetch_from(address, remote, path, patience=patience)
         except DownloadError as error:

@@ -1,5 +1,6 @@
 """Where the images of a table come from: a published archive, a part of it on a mirror, or a folder."""
 
+import functools
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -221,7 +222,8 @@ def _local(mirror: str, path: str) -> Path | None:
 
 def _fetched(remote: RemoteFile, raw: Path, mirrors: list[str]) -> str:
     """Bring an archive unless it is here; where it comes from."""
-    return _kept(remote, raw) or _remembered(raw, remote, fetch(remote, raw / remote.name, mirrors=mirrors))
+    remember = functools.partial(_remembered, raw, remote)
+    return _kept(remote, raw) or fetch(remote, raw / remote.name, mirrors=mirrors, before=remember)
 
 
 def _kept(remote: RemoteFile, raw: Path) -> str:

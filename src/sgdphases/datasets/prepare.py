@@ -1,5 +1,6 @@
 """A downloaded data set made ready to be read: files in place, unpacked, verified, described."""
 
+import functools
 import gzip
 import hashlib
 import logging
@@ -122,8 +123,8 @@ def _fill(remotes: Sequence[RemoteFile], raw: Path, mirrors: list[str]) -> None:
     missing = [remote for remote in remotes if not _intact(remote, raw)]
     while missing:
         remote = missing[0]
-        source = fetch(remote, raw / remote.name, mirrors=mirrors, wanted=missing)
-        _remember(raw, remote.name, source)
+        remember = functools.partial(_remember, raw, remote.name)
+        source = fetch(remote, raw / remote.name, mirrors=mirrors, wanted=missing, before=remember)
         # A mirror that is down costs its waiting time once, not once per file.
         mirrors = sorted(mirrors, key=lambda mirror: not source.startswith(f"{public(mirror)}/"))
         missing.pop(0)

@@ -6,6 +6,7 @@ The trainer writes nothing and looks at no clock.
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -107,7 +108,8 @@ def train(  # noqa: PLR0913 - all but two have defaults
     device = choose_device(device) if isinstance(device, str) else device
     with without_graphs(shard), one_thread_each(), ThreadPoolExecutor(threads) as workers:
         trainer = Trainer(shard, tasks, device, workers if threads > 1 else None, threads, start)
-        return trainer.run(state, on_record, on_checkpoint, on_progress)
+        with closing(trainer):
+            return trainer.run(state, on_record, on_checkpoint, on_progress)
 
 
 def without_graphs(shard: Shard) -> Any:
@@ -162,6 +164,11 @@ class Trainer:
         self.resident = device.memory is None or len(self.groups) == 1
         if not self.resident:
             log.warning("device memory of %d bytes: %d groups take turns on it", device.memory, len(self.groups))
+
+    def close(self) -> None:
+        """Let go of what reads images ahead."""
+        if isinstance(self.data, ImageData):
+            self.data.close()
 
     def run(
         self,

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sgdphases.files import sha256, sweep, write_json
+from sgdphases.files import locks_reach, sha256, sweep, write_json
 
 FOLDER = ".guard"
 PATIENCE = 2.0  # seconds: what was killed just now is gone by then
@@ -148,6 +148,11 @@ def damage(path: Path) -> str | None:
     return None
 
 
+def vouched(path: Path) -> bool:
+    """Whether a file is there as its step has vouched for."""
+    return path.is_file() and "sha256" in _known(path) and damage(path) is None
+
+
 def check_unpacked(data: Path, manifest: Path) -> None:
     """Refuse damaged files of a data set that are read as they are: those unpacked beside their gzip archives.
 
@@ -162,7 +167,9 @@ def check_unpacked(data: Path, manifest: Path) -> None:
     sums = {file["name"]: file["sha256"] for file in known.get("files", ()) if file["name"].endswith(".gz")}
     for archive in sorted((data / known["dataset"]).rglob("*.gz")) if sums else ():
         target = archive.with_suffix("")
-        if sha256(archive) != sums.get(archive.name):
+        if archive.name not in sums:  # a file of the user's
+            continue
+        if sha256(archive) != sums[archive.name]:
             target = archive
         elif target.is_file() and _sum(target) == _sum(archive):
             continue
@@ -237,7 +244,10 @@ def _locked(path: Path) -> int | None:
             log.warning("%s: no locks here (%s): another process that writes it would go unnoticed", path, error)
             break
         else:
-            sweep(path, alone=True)
+            shared = locks_reach(guard)
+            if not shared:
+                log.warning("%s: locks here hold on one machine: a process of another one would go unnoticed", path)
+            sweep(path, alone=shared)
             break
     _say(handle, {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
     return handle

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,8 +105,12 @@ def batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 def word(name: str) -> str:
-    """A name as MLflow takes it."""
-    return re.sub(r"[^\w\-. :/]", "_", name)[:250]
+    """A name as MLflow takes it: it becomes a path, which must not lead anywhere else."""
+    clean = re.sub(r"[^\w\-. :/]", "_", name)[:250]
+    norm = posixpath.normpath(clean)
+    if norm == clean != "." and not norm.startswith(("/", "..")):
+        return clean
+    return re.sub(r"^[.]*$|^[.]+|/", "_", clean)
 
 
 def cut(value: str, longest: int) -> str:

@@ -22,6 +22,10 @@ class Live:
         uri: See `address.absolute`.
         artifact_root: See `prepare`.
         project: Folder that artifact paths are relative to.
+
+    Attributes:
+        trouble: Why the store did not take what it was given last; empty where it did.
+        refused: Identity to reason of runs that the store will not take as they are.
     """
 
     def __init__(self, uri: str, *, artifact_root: str | Path | None = None, project: str | Path = ".") -> None:
@@ -29,6 +33,7 @@ class Live:
         self.artifact_root = artifact_root
         self.project = Path(project)
         self.trouble = ""
+        self.refused: dict[str, str] = {}
         self._experiments: dict[str, store.Experiment] = {}
         self._file: int | None = None
 
@@ -54,7 +59,7 @@ class Live:
             with one_writer(self.uri), limits.quiet():
                 self._open({run.experiment for run in waiting.values()} | set(offers or {}))
                 for identity, run in sorted(waiting.items(), key=lambda item: KINDS.index(item[1].kind)):
-                    self._experiments[run.experiment].write(run)
+                    self._take(run)
                     del waiting[identity]
                     if time.monotonic() > until:
                         break
@@ -66,6 +71,16 @@ class Live:
             return False
         self.trouble = ""
         return True
+
+    def _take(self, run: Run) -> None:
+        """Write one run; one that the store will never take must not keep back those behind it."""
+        self.refused.pop(run.identity, None)
+        try:
+            self._experiments[run.experiment].write(run)
+        except Exception as error:
+            if not store.refuses(error):
+                raise
+            self.refused[run.identity] = f"{run.name}: {shown(error)}"
 
     def lost(self) -> bool:
         """Whether the store's file is no longer the one that was written to; all is to be told once more then."""

@@ -7,6 +7,7 @@ revision: where the code or the numbers changed, the new revision takes the old 
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -165,11 +166,16 @@ def overview(experiment: str, jobs: Sequence[Run], **words: Any) -> Run:
     )
 
 
+def readable(path: Path) -> bool:
+    """Whether a path is a file that this user may read."""
+    return path.is_file() and os.access(path, os.R_OK)
+
+
 def content(run: Run, project: Path) -> str:
     """Digest of all that a run writes, its files' content included."""
     values = {name: value for name, value in asdict(run).items() if name != "parent"}
     values |= {"start": None, "metrics": [[*place, value] for place, value in run.metrics.items()]}
-    files = [sha256(project / path) if (project / path).is_file() else None for path, _ in run.artifacts]
+    files = [sha256(project / path) if readable(project / path) else None for path, _ in run.artifacts]
     return digest([values, files])
 
 

@@ -27,6 +27,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from sgdphases.files import locks_reach
+
 log = logging.getLogger(__name__)
 
 FORMAT = 1
@@ -308,8 +310,8 @@ def alive(path: str | Path) -> bool:
     """Whether a process still has a spool open for writing.
 
     A writer holds a shared lock, which the system takes back when the process ends, however it ends. Where the file
-    system knows no locks, and on NFSv4 for a spool that may only be read, one that was written to within the last hour
-    counts as alive.
+    system knows no locks, or none that reach other machines, and on NFSv4 for a spool that may only be read, one that
+    was written to within the last hour counts as alive.
 
     Args:
         path: The spool file.
@@ -321,15 +323,16 @@ def alive(path: str | Path) -> bool:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)  # NFSv4 gives an exclusive lock only to those who may write
     except OSError:  # a colleague's spool, or a disk that is read only
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    recent = time.time() - os.fstat(file).st_mtime < 3600
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
-        return time.time() - os.fstat(file).st_mtime < 3600
+        return recent
     finally:
         os.close(file)
-    return False
+    return recent and not locks_reach(path)
 
 
 def _attempt(earlier: list[Event], identity: Mapping[str, str]) -> dict[str, int]:

@@ -21,7 +21,7 @@ from sgdphases.files import writing
 from sgdphases.tracking import limits
 from sgdphases.tracking.address import absolute, artifacts, as_uri, one_writer, shown
 from sgdphases.tracking.limits import Held
-from sgdphases.tracking.runs import EXPERIMENT, INVOCATION, Run, content, digest, from_spools, overview
+from sgdphases.tracking.runs import EXPERIMENT, INVOCATION, Run, content, digest, from_spools, overview, readable
 from sgdphases.tracking.spool import KILLED
 from sgdphases.tracking.views import views
 
@@ -42,6 +42,7 @@ with warnings.catch_warnings():  # third-party modules warn while they are impor
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
     from mlflow.entities import Run as StoredRun
     from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
     from mlflow.store.db import utils as database
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -171,6 +172,11 @@ def opened(
     ids = _prepare(uri, artifact_root, names)
     client = MlflowClient(tracking_uri=uri)
     return {name: Experiment(client, number, Path(project), live=live) for name, number in ids.items()}
+
+
+def refuses(error: Exception) -> bool:
+    """Whether an error says that the store will never take what it was given, however often it is asked."""
+    return isinstance(error, MlflowException) and error.error_code == ErrorCode.Name(INVALID_PARAMETER_VALUE)
 
 
 class Experiment:
@@ -335,11 +341,11 @@ class Experiment:
         held.tags[name] = value
 
     def _attach(self, run_id: str, path: Path, folder: str) -> None:
-        """Copy a file into the run's artifacts; a missing one costs a warning."""
-        if path.is_file():
+        """Copy a file into the run's artifacts; one that is missing or not to be read costs a warning."""
+        if readable(path):
             self.client.log_artifact(run_id, str(path), folder or None)
         else:
-            log.warning("%s is not there (any more) and is not attached", path)
+            log.warning("%s is not there (any more) or may not be read, and is not attached", path)
 
     def _retire(self, old: Held) -> None:
         """Put a replaced run into the trash."""
