@@ -260,9 +260,10 @@ class Diary:
         exits = EXIT.findall(own[-1]) if own else []
         cause = shown(str(record.rule_msg or (own or [""])[-1]))[-LONGEST:]
         status = KILLED if STOPPED.search(cause) else FAILED
-        if not cause:  # of a group Snakemake says that it failed, and nothing of its jobs
+        if not cause:  # of a group, and of a job of some executors, Snakemake says that it failed, and no more
             logs = list(getattr(record, "log", None) or ())
-            status, cause = _last_words(logs, self._begins.get(record.jobid, 0))
+            since = self._begins.get(record.jobid, 0) - CLOCKS
+            status, cause = _last_words(logs, since, member=record.jobid in self._groups)
         more = {str(name): str(value) for name, value in dict(record.aux or {}).items()}
         self._write(
             "job_end",
@@ -305,25 +306,36 @@ def _time(record: logging.LogRecord) -> int:
     return int(record.created * 1000)
 
 
-def _last_words(logs: list[str], since: int) -> tuple[str, str]:
+def _last_words(logs: list[str], since: int, *, member: bool) -> tuple[str, str]:
     """How a job has ended by its own account: status and cause, from the first of its logs that is a spool.
 
     Args:
         logs: Its logs.
-        since: When it was submitted (milliseconds since 1970); the clocks of other machines may go wrong a little.
+        since: When it may have been submitted (milliseconds since 1970): what is older is of an earlier attempt.
+        member: Whether it is one of a group, which fails as a whole though some of its jobs end well.
 
     Returns:
-        FAILED, where no log is a spool.
+        FAILED, where no log tells more.
     """
-    for path in logs:
-        if not path.endswith(".jsonl"):
-            continue
-        with contextlib.suppress(OSError, IndexError):  # not there, or empty
-            run = from_events(read(path))[-1]
-            if (run.end or 0) < since - CLOCKS:
-                return KILLED, "its group ended before it began"
-            return run.status, run.tags.get("cause", "")
+    recent = [path for path in logs if _changed(path) >= since]
+    if member and logs and not recent:
+        return KILLED, "its group ended before it began"
+    for path in recent:
+        with contextlib.suppress(OSError, IndexError):  # gone meanwhile, or empty
+            run = from_events(read(path))[-1] if path.endswith(".jsonl") else None
+            if run is not None and (member or run.status != FINISHED):
+                return run.status, run.tags.get("cause", "")
+            if run is not None:
+                return FAILED, "its step had ended well"
     return FAILED, "failed"
+
+
+def _changed(path: str) -> int:
+    """When a file was last written to (milliseconds since 1970); 0 where it is not there."""
+    try:
+        return os.stat(path).st_mtime_ns // 1_000_000
+    except OSError:
+        return 0
 
 
 def _resources(resources: Any) -> dict[str, Any]:

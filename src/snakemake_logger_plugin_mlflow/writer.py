@@ -20,10 +20,11 @@ from pathlib import Path
 from sgdphases.tracking.address import shown
 from sgdphases.tracking.follow import Follower, beginning
 from sgdphases.tracking.live import Live
+from sgdphases.tracking.refusals import listed
 from sgdphases.tracking.runs import INVOCATION, Run, overview, standing
 from sgdphases.tracking.spool import RUNNING, Event, alive, read
 from sgdphases.tracking.views import views
-from snakemake_logger_plugin_mlflow.diary import DONE, LONGEST, URI, WAITS
+from snakemake_logger_plugin_mlflow.diary import DONE, URI, WAITS
 from snakemake_logger_plugin_mlflow.story import spools_of, tell
 
 log = logging.getLogger(__name__)
@@ -127,12 +128,9 @@ class Writer:
             log.warning("the store %s did not take everything: %s", shown(self.live.uri), self.live.trouble)
             return WAITS
         if self.live.refused:
-            log.warning(
-                "the store %s refuses %s", shown(self.live.uri), "; ".join(self.live.refused.values())[:LONGEST]
-            )
-            return WAITS
+            log.warning("the store %s refuses %s", shown(self.live.uri), listed(self.live.refused.values()))
         self.put_away()
-        return DONE
+        return WAITS if self.live.refused else DONE
 
     def turn(self, *, last: bool = False) -> bool:
         """Look at all spools, write what is new.
@@ -249,10 +247,10 @@ class Writer:
     def put_away(self) -> None:
         """Move spools out of the way that this writer has delivered to their end, with all that their jobs spooled.
 
-        Others may have come here since it began to follow: they are for their own writers, or for the next one.
+        What the store refuses stays, to be tried once more by the next writer. Others may have come here since it began to follow: they are for their own writers, or for the next one.
         """
-        delivered = self.steps.whole()
-        for path in self.stories.whole():
+        delivered = self.steps.whole(self.live.refused)
+        for path in self.stories.whole(self.live.refused):
             with contextlib.suppress(OSError):
                 spooled = [Path(name) for name in spools_of(read(path))]
                 if all(spool in delivered for spool in spooled if spool.exists()):

@@ -101,3 +101,25 @@ def test_large_networks_alone(build, batch_size):
         for threads in (1, 2):
             _, part = build.train(shard.select(np.array(rows)), tasks, threads=threads)
             assert_same(part, whole, rows)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(13, 32, 10), (4, 32, 16), (32, 64, 64), (171, 32, 32)])
+def test_products_do_not_depend_on_where_their_operands_lie(dtype, shape):
+    """What the package asks of MKL; without it this fails on processors of AMD."""
+    rows, inner, columns = shape
+    lanes = 64 // dtype.itemsize
+    left, right = torch.randn(rows, inner, dtype=dtype), torch.randn(columns, inner, dtype=dtype)
+    for one, other in ((left, right.T), (left[None], right.T[None])):
+        products = [displaced(one, place) @ displaced(other.mT, 0).mT for place in range(lanes)]
+        products += [displaced(one, 0) @ displaced(other.mT, place).mT for place in range(lanes)]
+        assert all(torch.equal(product, products[0]) for product in products)
+
+
+def displaced(values: torch.Tensor, place: int) -> torch.Tensor:
+    """A copy that begins so many numbers behind a multiple of 64 bytes."""
+    room = torch.empty(values.numel() + 128, dtype=values.dtype)
+    first = (-room.data_ptr() // values.itemsize) % (64 // values.itemsize) + place
+    copy = room[first : first + values.numel()].view(values.shape)
+    assert copy.data_ptr() % 64 == place * values.itemsize
+    return copy.copy_(values)

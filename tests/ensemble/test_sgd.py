@@ -218,14 +218,11 @@ def test_teacher_is_a_fixed_point(build):
     state, _ = build.train(
         shard.__class__(**{**vars(shard), "steps": 0, "record_steps": (0,), "weight_steps": ()}), tasks
     )
-    for task in tasks.values():  # the teacher as the trainer itself computes it: one product per batch of four
-        network = shard.network
-        matrices = [task.frozen[0], task.teacher[1], task.frozen[2]]
-        hidden = torch.tanh(torch.as_tensor(task.inputs) @ torch.as_tensor(matrices[0]).T).view(
-            -1, 4, network.widths[1]
-        )
-        features = torch.tanh(torch.bmm(hidden, torch.as_tensor(matrices[1]).T.expand(10, -1, -1)))
-        task.targets[:] = torch.bmm(features, torch.as_tensor(matrices[2]).T.expand(10, -1, -1)).reshape(-1, 1)
+    for task in tasks.values():  # as the trainer computes it: laid out alike, one product per batch of four
+        rules = [torch.as_tensor(matrix).T.contiguous() for matrix in (task.frozen[0], task.teacher[1], task.frozen[2])]
+        hidden = torch.tanh(torch.as_tensor(task.inputs) @ rules[0]).view(-1, 4, shard.network.widths[1])
+        features = torch.tanh(torch.bmm(hidden, rules[1].expand(10, -1, -1)))
+        task.targets[:] = torch.bmm(features, rules[2].expand(10, -1, -1)).reshape(-1, 1)
     teachers = np.stack([tasks[seed].teacher[1] for seed in shard.networks["seed_task"].tolist()])
     state.arrays["weights_1"][:] = teachers
     final, _ = build.train(shard, tasks, state=state)

@@ -1,10 +1,13 @@
 """A store that is ready, copied from one that is made once."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+
+from sgdphases.tracking.runs import Run
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +31,27 @@ def uri(empty_store: Path, tmp_path: Path) -> Iterator[str]:
     yield f"sqlite:///{path}"
     for engine in SqlAlchemyStore._engine_map.values():
         engine.dispose()
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AbstractContextManager[None]]:
+    """While in it, the store refuses the runs of a key or a name."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+    from sgdphases.tracking.store import Experiment
+
+    write = Experiment.write
+
+    @contextmanager
+    def refusing(word: str) -> Iterator[None]:
+        def refuse(experiment: Experiment, run: Run) -> None:
+            if word in (run.key, run.name):
+                raise MlflowException("Invalid value", error_code=INVALID_PARAMETER_VALUE)
+            write(experiment, run)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Experiment, "write", refuse)
+            yield
+
+    return refusing

@@ -4,8 +4,6 @@ import os
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from sgdphases.tracking import address, limits, store
 from sgdphases.tracking.follow import Follower, beginning
@@ -149,25 +147,43 @@ def test_others_get_their_turn(live, uri, tmp_path, monkeypatch):
     assert len(stored(uri)) == 3
 
 
-def test_a_run_that_the_store_refuses_keeps_no_other_back(live, uri, tmp_path, monkeypatch):
+def test_a_run_that_the_store_refuses_keeps_no_other_back(live, uri, tmp_path, refusing):
     for key in "abc":
         opened(tmp_path / f"{key}.jsonl", key).end(FINISHED)
     waiting = {run.identity: run for run in from_spools([tmp_path])}
-    write = store.Experiment.write
-
-    def refusing(experiment, run):
-        if run.name == "train a":
-            raise MlflowException("Invalid value", error_code=INVALID_PARAMETER_VALUE)
-        write(experiment, run)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(store.Experiment, "write", refusing)
-        runs = dict(waiting)
+    runs = dict(waiting)
+    with refusing("train a"):
         assert live.write(runs, seconds=60)
     assert (runs, set(stored(uri))) == ({}, {"train b", "train c"})
     assert list(live.refused.values()) == ["train a: Invalid value"]
     assert live.write(waiting, seconds=60)
     assert (len(stored(uri)), live.refused) == (3, {})
+
+
+def test_a_replay_goes_on_past_what_the_store_refuses(uri, tmp_path, refusing, caplog):
+    for key in "abc":
+        opened(tmp_path / f"{key}.jsonl", key).end(FINISHED)
+    with refusing("train a"):
+        assert not store.replay([tmp_path], uri).complete
+    assert set(stored(uri)) == {"toy", "train b", "train c"}
+    assert "refuses train a: Invalid value" in caplog.text
+    assert store.replay([tmp_path], uri).complete
+    assert len(stored(uri)) == 4
+
+
+@pytest.mark.parametrize("lost", ["run", "experiment"])
+def test_what_somebody_deletes_while_it_is_written_is_made_again(live, uri, tmp_path, lost):
+    spool, follower = opened(tmp_path / "a.jsonl", "a"), Follower()
+    follower.add([tmp_path / "a.jsonl"])
+    client = MlflowClient(tracking_uri=uri)
+    for step in range(3):
+        spool.metrics({"loss": float(step)}, step=step)
+        assert live.write({run.identity: run for run in follower.changed()}, seconds=60)
+        assert live.refused == {}
+        found = stored(uri)["train a"].info
+        if step == 1:
+            client.delete_run(found.run_id) if lost == "run" else client.delete_experiment(found.experiment_id)
+    assert len(client.get_metric_history(found.run_id, "loss")) == 3
 
 
 @pytest.mark.parametrize("name", ["/loss", "a//b", "../x", ".", "a/.", "", "loss/train"])

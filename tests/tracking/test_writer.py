@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from sgdphases.tracking.live import Live
 from sgdphases.tracking.runs import Run
 from sgdphases.tracking.spool import FAILED, FINISHED, KILLED, RUNNING, WORKFLOW, Spool, read
 from snakemake_logger_plugin_mlflow import LogHandlerSettings, writer
-from snakemake_logger_plugin_mlflow.diary import DONE, URI, Diary
+from snakemake_logger_plugin_mlflow.diary import DONE, URI, WAITS, Diary
 from snakemake_logger_plugin_mlflow.story import HOME, tell
 from snakemake_logger_plugin_mlflow.writer import Writer, found
 
@@ -141,6 +142,16 @@ def test_only_what_was_delivered_is_put_away(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("folder", ["plain"], indirect=True)
+def test_only_what_the_store_refuses_is_kept_for_the_next_writer(folder, monkeypatch, refusing):
+    for name in ("one", "two"):
+        begun(name).end(FINISHED)
+    with refusing("one"):
+        assert write("two", monkeypatch) == WAITS
+    assert (names(HOME), names(HOME / "done")) == (["one"], ["two"])
+    assert write("two", monkeypatch) == DONE
+    assert names(HOME / "done") == ["one", "two"]
+
+
 def test_what_a_job_still_writes_to_stays_and_what_is_torn_does_not(folder, monkeypatch):
     first, second = begun("first"), begun("second")
     job = Spool("job.jsonl", experiment="kitchen", rule="train", key="a").__enter__()
@@ -224,9 +235,9 @@ def test_a_job_that_was_stopped_has_not_failed(tmp_path, monkeypatch, word, stat
 def test_jobs_of_a_group_that_failed_say_for_themselves_how_they_ended(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with Told(monkeypatch) as told:
-        told.say(LogEvent.RUN_INFO, stats={"train": 5, "total": 5})
-        told.say(LogEvent.GROUP_INFO, group_id="train", jobs=[Member(number) for number in range(1, 6)])
-        for number in range(1, 6):
+        told.say(LogEvent.RUN_INFO, stats={"train": 7, "total": 7})
+        told.say(LogEvent.GROUP_INFO, group_id="train", jobs=[Member(number) for number in range(1, 8)])
+        for number in range(1, 8):
             told.begin(number)
         told.say(None, msg="Job uuid-2 has been submitted with SLURM jobid 77 (log: x.log).")
         told.say(LogEvent.ERROR, msg="Command 'other' died with <Signals.SIGKILL: 9>.", exception="CalledProcessError")
@@ -234,7 +245,10 @@ def test_jobs_of_a_group_that_failed_say_for_themselves_how_they_ended(tmp_path,
             spool = Spool(f"{number}.jsonl", experiment="grid", rule="train", key=str(number)).__enter__()
             spool.end(ending or FINISHED, ending and f"{ending} for a reason")
         Spool("3.jsonl", experiment="grid", rule="train", key="3").__enter__()  # and leaves no word
-        for number in range(1, 6):
+        shutil.copy("1.jsonl", "6.jsonl")
+        os.utime("6.jsonl", (1, 1))  # of an earlier attempt
+        Path("7.jsonl").touch()  # began, and got no further
+        for number in range(1, 8):
             told.fail(number, aux={"external_jobid": "77"})
         tasks = told.tasks()
     assert [(task.status, task.tags.get("cause")) for task in tasks] == [
@@ -242,9 +256,27 @@ def test_jobs_of_a_group_that_failed_say_for_themselves_how_they_ended(tmp_path,
         (FAILED, "FAILED for a reason"),
         (KILLED, "ended without a word"),
         (KILLED, "KILLED for a reason"),
-        (FAILED, "failed"),  # no spool
+        (KILLED, "its group ended before it began"),
+        (KILLED, "its group ended before it began"),
+        (FAILED, "failed"),
     ]
     assert {task.tags["external"] for task in tasks} == {"77"}
+
+
+def test_a_job_that_failed_has_not_finished_though_its_step_has(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Told(monkeypatch) as told:
+        told.say(LogEvent.RUN_INFO, stats={"train": 2, "total": 2})
+        for number, ending in ((1, FINISHED), (2, FAILED)):
+            told.begin(number)
+            spool = Spool(f"{number}.jsonl", experiment="grid", rule="train", key=str(number)).__enter__()
+            spool.end(ending, "no room" if ending == FAILED else None)
+            told.fail(number)
+        tasks = told.tasks()
+    assert [(task.status, task.tags["cause"]) for task in tasks] == [
+        (FAILED, "its step had ended well"),
+        (FAILED, "no room"),
+    ]
 
 
 def test_a_job_takes_no_other_jobs_cause(tmp_path, monkeypatch):

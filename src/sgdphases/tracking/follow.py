@@ -1,7 +1,7 @@
 """Spools that grow while they are read: only what changed is read on, and told again as runs."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -116,9 +116,20 @@ class Follower:
             if any(run.experiment == experiment for run in spool.runs or ())
         }
 
-    def whole(self) -> set[Path]:
-        """The spools that have been told to their end: nothing more is to come, and nothing is left to read."""
-        return {path for path, spool in self._spools.items() if spool.whole}
+    def whole(self, but: Container[str] = ()) -> set[Path]:
+        """The spools that have been told to their end: nothing more is to come, and nothing is left to read.
+
+        Args:
+            but: Identities of runs that nobody took; spools that told of them are left out.
+
+        Returns:
+            Their paths.
+        """
+        return {
+            path
+            for path, spool in self._spools.items()
+            if spool.whole and not any(run.identity in but for run in spool.runs or ())
+        }
 
     @property
     def settled(self) -> bool:

@@ -8,6 +8,7 @@ from filelock import Timeout
 
 from sgdphases.tracking import limits, store
 from sgdphases.tracking.address import absolute, one_writer, shown
+from sgdphases.tracking.refusals import take
 from sgdphases.tracking.runs import KINDS, Run
 
 
@@ -59,7 +60,10 @@ class Live:
             with one_writer(self.uri), limits.quiet():
                 self._open({run.experiment for run in waiting.values()} | set(offers or {}))
                 for identity, run in sorted(waiting.items(), key=lambda item: KINDS.index(item[1].kind)):
-                    self._take(run)
+                    if words := take(self._experiments[run.experiment], run):
+                        self.refused[identity] = words
+                    else:
+                        self.refused.pop(identity, None)
                     del waiting[identity]
                     if time.monotonic() > until:
                         break
@@ -71,16 +75,6 @@ class Live:
             return False
         self.trouble = ""
         return True
-
-    def _take(self, run: Run) -> None:
-        """Write one run; one that the store will never take must not keep back those behind it."""
-        self.refused.pop(run.identity, None)
-        try:
-            self._experiments[run.experiment].write(run)
-        except Exception as error:
-            if not store.refuses(error):
-                raise
-            self.refused[run.identity] = f"{run.name}: {shown(error)}"
 
     def lost(self) -> bool:
         """Whether the store's file is no longer the one that was written to; all is to be told once more then."""

@@ -21,6 +21,7 @@ from sgdphases.files import writing
 from sgdphases.tracking import limits
 from sgdphases.tracking.address import absolute, artifacts, as_uri, one_writer, shown
 from sgdphases.tracking.limits import Held
+from sgdphases.tracking.refusals import listed, take
 from sgdphases.tracking.runs import EXPERIMENT, INVOCATION, Run, content, digest, from_spools, overview, readable
 from sgdphases.tracking.spool import KILLED
 from sgdphases.tracking.views import views
@@ -42,7 +43,6 @@ with warnings.catch_warnings():  # third-party modules warn while they are impor
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
     from mlflow.entities import Run as StoredRun
     from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
     from mlflow.store.db import utils as database
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -106,10 +106,8 @@ def replay(spools: Iterable[str | Path], uri: str, *, artifact_root: str | Path 
         What was done. A store that is down or locked is no error: it costs a warning and a later replay.
     """
     jobs = from_spools(spools)
-    parents = {}
-    for job in jobs:
-        parents.setdefault(job.experiment, overview(job.experiment, jobs))
-    return write([*parents.values(), *jobs], uri, artifact_root=artifact_root)
+    parents = [overview(name, jobs) for name in dict.fromkeys(job.experiment for job in jobs)]
+    return write([*parents, *jobs], uri, artifact_root=artifact_root)
 
 
 def write(
@@ -136,15 +134,16 @@ def write(
     try:
         with one_writer(uri), limits.quiet():
             writers = opened(uri, artifact_root, dict.fromkeys(run.experiment for run in runs), project)
-            for run in runs:
-                writers[run.experiment].write(run)
+            refused = [words for run in runs if (words := take(writers[run.experiment], run))]
             for name, writer in writers.items():
                 own = [run for run in runs if run.experiment == name]
                 writer.settle(own)
                 writer.retire_others(own, whole)
                 writer.offer(views(own))
+        if refused:
+            log.warning("The tracking store %s refuses %s", shown(uri), listed(refused))
         counts = [writer.counts for writer in writers.values()]
-        return Report(True, **{word: sum(count[word] for count in counts) for word in Experiment.WORDS})
+        return Report(not refused, **{word: sum(count[word] for count in counts) for word in Experiment.WORDS})
     except Timeout:
         words = "The tracking store %s is in use by another writer; the spools wait for the next replay"
         log.warning(words, shown(uri))
@@ -172,11 +171,6 @@ def opened(
     ids = _prepare(uri, artifact_root, names)
     client = MlflowClient(tracking_uri=uri)
     return {name: Experiment(client, number, Path(project), live=live) for name, number in ids.items()}
-
-
-def refuses(error: Exception) -> bool:
-    """Whether an error says that the store will never take what it was given, however often it is asked."""
-    return isinstance(error, MlflowException) and error.error_code == ErrorCode.Name(INVALID_PARAMETER_VALUE)
 
 
 class Experiment:
@@ -236,7 +230,7 @@ class Experiment:
             before = dict(self.counts)
             self._survey()
             for run in runs:
-                self.write(run)
+                take(self, run)
             self.counts = before | {"retired": self.counts["retired"]}
 
     def offer(self, found: Mapping[str, str], *, again: bool = True) -> None:
@@ -280,6 +274,12 @@ class Experiment:
     def _learn(self, identity: str) -> None:
         """Look up the runs of an identity."""
         self.stored[identity] = [Held.of(run) for run in self.search(f"tags.`{IDENTITY}` = '{identity}'")]
+
+    def look_again(self, identity: str) -> None:
+        """Learn what became of a run that was deleted meanwhile, or of its experiment, which is to stay."""
+        if self.client.get_experiment(self.id).lifecycle_stage == "deleted":
+            self.client.restore_experiment(self.id)
+        self._learn(identity)
 
     def _parent(self, run: Run) -> str:
         """The id of the run that a run stands under; empty where there is none."""
