@@ -55,12 +55,11 @@ fi
 # Compiled here: where Python may not keep what it compiles (PYTHONDONTWRITEBYTECODE, as in many containers), each job
 # would compile torch and all else anew, 6 s instead of 2.
 export UV_COMPILE_BYTECODE=1
-plugins=$("$python" -m uv pip freeze --python "$python" 2> /dev/null | grep -c '^snakemake-executor-plugin-' || :)
-"$python" -m uv pip sync --python "$python" --require-hashes "$lock"
-# docs/cluster.md adds these; `sync` takes away what the lock does not name.
-if [ "$plugins" -gt 0 ]; then
-    "$python" -m uv pip install --quiet --python "$python" --no-deps --require-hashes -r envs/cluster.lock
-fi
+# docs/cluster.md adds the executors; without them in the list, `sync` would take them away.
+executors=$("$python" -m uv pip freeze --python "$python" 2> /dev/null | grep -c '^snakemake-executor-plugin-' || :)
+set --
+[ "$executors" = 0 ] || set -- envs/cluster.lock
+"$python" -m uv pip sync --python "$python" --require-hashes "$lock" "$@"
 if [ "$cpu" = 1 ]; then
     pins=$(sed -n -E 's/^((torch|torchvision)==[^ ;]+).*/\1/p' envs/requirements.lock | tr '\n' ' ')
     case ${TORCH_INDEX:-} in

@@ -78,7 +78,7 @@ def test_a_living_writer_keeps_its_temporary_file(tmp_path):
     ],
 )
 def test_locks_that_hold_on_one_machine_are_known_by_the_mount(tmp_path, kind, options, reach):
-    folder = tmp_path / "my runs"
+    folder = tmp_path / "große Läufe"
     mounts = tmp_path / "mounts"
     place = str(folder).replace(" ", "\\040")
     mounts.write_text(f"none / ext4 rw 0 0\nother {place}er nfs nolock 0 0\nserver:/x {place} {kind} {options} 0 0\n")

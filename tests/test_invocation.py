@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from snakemake.profiles import ProfileConfigFileParser
@@ -19,6 +20,7 @@ from sgdphases.invocation import (
     call_of,
     check_profile,
     end_left_over,
+    left_out,
     left_over,
     notice,
     sent_elsewhere,
@@ -41,6 +43,8 @@ PROFILES = sorted(path.parent.name for path in PROJECT.glob("profiles/*/profile.
         ("--workflow-profile slurm target", (), "slurm"),
         ("--workflow-profile one --workflow-profile two", (), "two"),
         ("--profile none", (), None),
+        ("--profile profiles/slurm -n target", ("profiles/slurm",), None),
+        ("-k --profile one two -c4 --logger mlflow", ("one", "two"), None),
     ],
 )
 def test_the_command_line_is_read(line, profiles, workflow_profile):
@@ -215,7 +219,30 @@ def test_locks_of_one_machine_say_nothing_of_others(tmp_path, monkeypatch):
     (tmp_path / ".snakemake").mkdir()
     assert alone_in(tmp_path, stay=False)
     monkeypatch.setattr(invocation, "locks_reach", lambda path: False)
-    assert not alone_in(tmp_path)
+    assert alone_in(tmp_path, stay=False) is None
+
+
+def test_nothing_is_submitted_where_nobody_can_tell_who_looks_after_jobs(queue, tmp_path):
+    queue(j1=UUID)
+    with pytest.raises(LeftOver, match=r"1 Slurm jobs.*scancel them, then give the same command again"):
+        end_left_over(tmp_path, local=False, alone=None)
+    assert queue.left() == ["1"]
+    subprocess.run(["scancel", "1"], check=True)
+    assert end_left_over(tmp_path, local=False, alone=None) == ""
+
+
+def test_what_lies_in_a_storage_is_not_missed(tmp_path):
+    class Stored(str):
+        is_storage = True
+
+    class Job(NamedTuple):
+        output: list[str]
+        input: list[str]
+
+    there = tmp_path / "there"
+    there.touch()
+    jobs = [Job([], [str(there), Stored("s3://bucket/figure.png")]), Job(["gone"], ["nowhere"])]
+    assert left_out(jobs) == ["gone"]
 
 
 def test_every_setting_of_a_profile_stands_under_a_reason():

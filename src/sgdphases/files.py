@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,13 +118,18 @@ def locks_reach(path: str | Path, mounts: str | Path = "/proc/self/mounts") -> b
     except OSError:
         return True
     known = [line.split(" ") for line in lines if line.count(" ") >= 3]
-    above = [words for words in known if place.is_relative_to(words[1].encode().decode("unicode_escape"))]
+    above = [words for words in known if place.is_relative_to(_written_out(words[1]))]
     if not above:
         return True
     latest_first = reversed(above)  # of several on one place
     _, _, kind, options, *_ = max(latest_first, key=lambda words: len(words[1]))
     own = set(options.split(","))
     return not (kind == "beegfs" or own & {"nolock", "localflock", "local_lock=all", "local_lock=flock"})
+
+
+def _written_out(place: str) -> str:
+    """A place in the table of mounts, which writes blanks as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place)
 
 
 def _sync(path: Path) -> None:

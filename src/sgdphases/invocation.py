@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from sgdphases.choices import one_of
 from sgdphases.faults import ConfigError
@@ -31,7 +31,7 @@ from sgdphases.files import locks_reach
 OURS = re.compile(r"sgdphases(_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|-rule-[A-Za-z_]+)")
 OWN = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID")  # where Snakemake itself is a job
 LONG_HOURS = 12.0
-ANSWER_SECONDS, END_SECONDS, LOOK_SECONDS = 60.0, 180.0, 0.5
+ANSWER_SECONDS, END_SECONDS, LOOK_SECONDS, SOON = 60.0, 180.0, 0.5, 2.0
 _locks: list[FileLock] = []  # held as long as this process lives
 
 
@@ -76,7 +76,7 @@ def call_of(words: Sequence[str], environment: Mapping[str, str] | None = None) 
         option, equals, value = word.partition("=")
         option = {"-e": "--executor"}.get(option, option)
         given = word
-        if option.startswith("--"):
+        if option.startswith("-"):
             key, given = option if option in found else None, value if equals else ""
         if key and given:
             found[key].append(given)
@@ -150,7 +150,7 @@ def notice(call: Call, *, local: bool, hours: float, cores: int) -> str:
     )
 
 
-def alone_in(folder: str | Path, *, stay: bool = True) -> bool:
+def alone_in(folder: str | Path, *, stay: bool = True) -> bool | None:
     """Whether no other Snakemake of this project works in a folder; this one does from now on, until it ends.
 
     Snakemake's own lock is one of files: two calls for different results may work side by side.
@@ -160,21 +160,21 @@ def alone_in(folder: str | Path, *, stay: bool = True) -> bool:
         stay: Whether others are to see that this one is here.
 
     Returns:
-        Whether it is alone; False where nobody can tell.
+        Whether it is alone; None where nobody can tell: there are no locks, or none that other machines see.
     """
     path = Path(folder) / ".snakemake" / "sgdphases.lock"
-    if not locks_reach(path):
-        return False
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
-    except OSError:  # filelock's Timeout, too; the others come of file systems that know no locks: nobody can tell
+        lock.acquire(timeout=SOON if stay else 0)  # one who only looks holds it for a moment
+    except Timeout:
         return False
+    except (OSError, NotImplementedError):
+        return None
     if stay:
         _locks.append(lock)
     else:
         lock.release()
-    return True
+    return True if locks_reach(path) else None
 
 
 def left_over(folder: str | Path) -> dict[str, str]:
@@ -202,20 +202,21 @@ def left_over(folder: str | Path) -> dict[str, str]:
     }
 
 
-def end_left_over(folder: str | Path, *, local: bool, alone: bool, patience: float = END_SECONDS) -> str:
+def end_left_over(folder: str | Path, *, local: bool, alone: bool | None, patience: float = END_SECONDS) -> str:
     """End the Slurm jobs that a killed Snakemake has left in the queue, and wait until they are gone.
 
     Args:
         folder: Where Snakemake runs.
         local: Whether jobs run on this machine; then a Slurm that does not answer (a client without a cluster) is none.
-        alone: Whether no other Snakemake, which may look after those jobs, works in the folder (`alone_in`).
+        alone: Whether no other Snakemake, which may look after those jobs, works in the folder; None where nobody can
+            tell (`alone_in`).
         patience: Seconds to wait for their end.
 
     Returns:
         One line on what was done; nothing where nothing was left.
 
     Raises:
-        LeftOver: If they do not end.
+        LeftOver: If they do not end, or nobody can tell whether they are still looked after.
     """
     try:
         jobs = left_over(folder)
@@ -226,6 +227,11 @@ def end_left_over(folder: str | Path, *, local: bool, alone: bool, patience: flo
     if not jobs:
         return ""
     said = f"{len(jobs)} Slurm jobs of an earlier call in this folder ({', '.join(jobs)})"
+    if alone is None:
+        raise LeftOver(
+            f"{said} have not ended, and locks in this folder say nothing of other machines: perhaps a Snakemake there "
+            "looks after them. If there is none, scancel them, then give the same command again; nothing was started"
+        )
     if not alone:
         return f"{said} are left to the other Snakemake that works here; if there is none, scancel them."
     _answer("scancel", *jobs)
@@ -255,15 +261,17 @@ def left_out(jobs: Iterable[Any]) -> list[str]:
 
     Snakemake (9.27) leaves out what comes after a job that has to run again though its file is there, where the file is
     `ancient` to all that read it: missing files, too. It happens after `--forcerun download`, or with another data
-    directory, while a grid is not finished. The next call makes the rest.
+    directory, while a grid is not finished. The next call that does not force it makes the rest.
 
     Args:
         jobs: The jobs at the end of the call, Snakemake's `dag.targetjobs`.
 
     Returns:
-        Their outputs, or their inputs where they have no output, that are missing.
+        Their outputs, or their inputs where they have no output, that are missing; of files in a storage nothing is
+        known here.
     """
-    return sorted(str(path) for job in jobs for path in (job.output or job.input) if not os.path.exists(path))
+    files = (path for job in jobs for path in (job.output or job.input) if not getattr(path, "is_storage", False))
+    return sorted(str(path) for path in files if not os.path.exists(path))
 
 
 def _answer(*command: str) -> str:

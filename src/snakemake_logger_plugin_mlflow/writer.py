@@ -247,7 +247,8 @@ class Writer:
     def put_away(self) -> None:
         """Move spools out of the way that this writer has delivered to their end, with all that their jobs spooled.
 
-        What the store refuses stays, to be tried once more by the next writer. Others may have come here since it began to follow: they are for their own writers, or for the next one.
+        What the store refuses stays, to be tried once more by the next writer. Others may have come here since it began
+        to follow: they are for their own writers, or for the next one.
         """
         delivered = self.steps.whole(self.live.refused)
         for path in self.stories.whole(self.live.refused):

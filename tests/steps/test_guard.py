@@ -144,7 +144,7 @@ def test_the_program_finds_what_nothing_reads(tmp_path, caplog):
     assert good.exists()
 
 
-def test_unpacked_files_of_a_data_set(tmp_path):
+def test_unpacked_files_of_a_data_set(tmp_path, caplog):
     raw = tmp_path / "data/fashion_mnist/raw"
     raw.mkdir(parents=True)
     archive, target = raw / "labels.gz", raw / "labels"
@@ -154,12 +154,43 @@ def test_unpacked_files_of_a_data_set(tmp_path):
     text = json.dumps({"dataset": "fashion_mnist", "files": [{"name": "labels.gz", "sha256": sha256(archive)}]})
     manifest.write_text(text)
     (raw / "mine.gz").write_bytes(b"a file of the user's")
-    guard.check_unpacked(tmp_path / "data", manifest)
-    for path, content in ((target, b"0123456780"), (target, b"0123"), (archive, b"rotten")):
-        whole = path.read_bytes()
-        path.write_bytes(content)
-        with pytest.raises(SystemExit, match=f"{path} is damaged"):
-            guard.check_unpacked(tmp_path / "data", manifest)
-        assert not manifest.exists()  # so that step download runs again
-        path.write_bytes(whole)
+
+    def check():
+        guard.check_unpacked(tmp_path / "data", manifest)
+
+    check()
+    for content in (b"0123456780", b"0123", None):
+        target.unlink() if content is None else target.write_bytes(content)
+        check()
+        assert target.read_bytes() == b"0123456789"
+        assert f"{target} was damaged and is unpacked again" in caplog.text
+        caplog.clear()
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:12] + b"!" + whole[13:])  # nothing reads it
+    check()
+    for rotten in (b"rotten", archive.read_bytes()):
+        archive.write_bytes(rotten)
+        target.write_bytes(b"0123")
+        with pytest.raises(SystemExit, match=f"{target} and labels.gz are damaged"):
+            check()
+        with pytest.raises(SystemExit, match=f"{manifest} is not there"):  # so that step download runs again
+            check()
         manifest.write_text(text)
+
+
+def test_a_damaged_manifest_is_written_again_from_its_guard(tmp_path, caplog):
+    path = tmp_path / "fashion_mnist.json"
+    guard.enter("download", argparse.Namespace(manifest=str(path)))
+    with guard.finishing():
+        path.write_text('{"dataset": "fashion_mnist"}')
+    for content in ("", '{"dataset": "fashion_mnisu"}'):
+        path.write_text(content)
+        guard.check(path)
+        assert path.read_text() == '{"dataset": "fashion_mnist"}'
+        assert f"{path} was damaged" in caplog.text
+        caplog.clear()
+    path.write_text("")
+    known = path.parent / guard.FOLDER / f"{path.name}.json"
+    known.write_text(known.read_text().replace("fashion_mnist", "fashion_mnisu"))
+    with pytest.raises(SystemExit, match=f"{path} is damaged: it has 0 bytes"):
+        guard.check(path)

@@ -103,6 +103,13 @@ def test_what_snakemake_leaves_out_is_no_success(halved):
     assert {"train", "download"} & set(planned) == set()
 
 
+def test_what_is_forced_keeps_the_rest_waiting_for_a_call_that_forces_nothing(halved):
+    status, text = halved.snakemake("--forcerun", "download", config=("experiments=[toy]",), check=False)
+    assert status == 1
+    assert "give the same command again without --forcerun" in text
+    assert "train" not in halved.planned()
+
+
 def test_other_mirrors_are_no_reason_for_anything(finished):
     assert finished.planned(config=("experiments=[toy]", "data={mirrors: [https://example.org/a b]}")) == {}
 

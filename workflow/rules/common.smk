@@ -21,7 +21,10 @@ except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 PROJECT.name_store()
-if workflow.is_main_process and invocation.alone_in(os.getcwd(), stay=False):
+if (
+    workflow.is_main_process
+    and invocation.alone_in(os.getcwd(), stay=False) is not False
+):
     PROJECT.forget_incomplete_stamps()
     for path in filter(guard.vouched, PROJECT.manifests()):
         invocation.settle(path)
@@ -71,11 +74,13 @@ onsuccess:
         or chosen.omit_from
         or chosen.allowed_rules
         or chosen.batch
+        or workflow.remote_execution_settings.immediate_submit
     )
     missing = [] if partial else invocation.left_out(workflow.dag.targetjobs)
     if missing:
+        but = " without --forcerun" if chosen.forcerun else ""
         raise WorkflowError(
-            f"{len(missing)} files are not made yet ({missing[0]}, ...): give the same command again"
+            f"{len(missing)} files are not made yet ({missing[0]}, ...): give the same command again{but}"
         )
 
 

@@ -1,11 +1,8 @@
 """A downloaded data set made ready to be read: files in place, unpacked, verified, described."""
 
 import functools
-import gzip
 import hashlib
 import logging
-import shutil
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +10,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from sgdphases.datasets.gzipped import unpack, unpacked
 from sgdphases.datasets.image_table import open_table, read_manifest
 from sgdphases.datasets.registry import Entry, find, stored
 from sgdphases.datasets.remote import RemoteFile, mirror_list, public, remote_files
 from sgdphases.datasets.table_folder import MANIFEST, TableError, table_folder
-from sgdphases.files import read_json, sha256, write_json, writing
+from sgdphases.files import read_json, sha256, write_json
 
 log = logging.getLogger(__name__)
 
@@ -129,13 +127,13 @@ def _fill(remotes: Sequence[RemoteFile], raw: Path, mirrors: list[str]) -> None:
         mirrors = sorted(mirrors, key=lambda mirror: not source.startswith(f"{public(mirror)}/"))
         missing.pop(0)
     for remote in remotes:
-        if not _unpacked(raw / remote.name):
-            _unpack(raw / remote.name)
+        if not unpacked(raw / remote.name):
+            unpack(raw / remote.name)
 
 
 def _complete(remote: RemoteFile, raw: Path) -> bool:
     """Whether a file is there, right and unpacked."""
-    return _intact(remote, raw) and _unpacked(raw / remote.name)
+    return _intact(remote, raw) and unpacked(raw / remote.name)
 
 
 def _intact(remote: RemoteFile, raw: Path) -> bool:
@@ -143,29 +141,6 @@ def _intact(remote: RemoteFile, raw: Path) -> bool:
     from torchvision.datasets.utils import check_integrity
 
     return check_integrity(str(raw / remote.name), remote.md5)
-
-
-def _unpacked(archive: Path) -> bool:
-    """Whether a gzip file's content lies beside it, whole: its length and CRC-32 are the archive's last 8 bytes."""
-    if archive.suffix != ".gz":
-        return True
-    target = archive.with_suffix("")
-    if not target.is_file():
-        return False
-    with archive.open("rb") as stream:
-        stream.seek(-8, 2)
-        trailer = stream.read()
-    crc = 0
-    with target.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            crc = zlib.crc32(chunk, crc)
-    return trailer == crc.to_bytes(4, "little") + (target.stat().st_size % 2**32).to_bytes(4, "little")
-
-
-def _unpack(archive: Path) -> None:
-    """Unpack a gzip file beside itself, whole or not at all."""
-    with writing(archive.with_suffix("")) as temporary, gzip.open(archive) as source, temporary.open("wb") as target:
-        shutil.copyfileobj(source, target, 1 << 20)
 
 
 def _sweep(remotes: Sequence[RemoteFile], raw: Path) -> None:

@@ -10,20 +10,20 @@ that was damaged meanwhile is named and moved aside, so that the same `snakemake
 
 import argparse
 import fcntl
-import gzip
+import hashlib
 import json
 import logging
 import os
 import platform
 import sys
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sgdphases.files import locks_reach, sha256, sweep, write_json
+from sgdphases.datasets.gzipped import unpack, unpacked
+from sgdphases.files import locks_reach, sha256, sweep, write_json, writing
 
 FOLDER = ".guard"
 PATIENCE = 2.0  # seconds: what was killed just now is gone by then
@@ -97,6 +97,9 @@ def finishing() -> Iterator[None]:
 def check(path: Path) -> None:
     """Refuse a file that is not what it was when its step had written it, and move it aside.
 
+    A manifest is written again instead: made by the step `download`, it would take all that was trained on its data
+    with it.
+
     Args:
         path: The file; one that no step has vouched for passes.
 
@@ -105,6 +108,9 @@ def check(path: Path) -> None:
     """
     fault = damage(path)
     if fault is None:
+        return
+    if _restored(path):
+        log.warning("%s was damaged (%s) and is written again from %s", path, fault, _guard(path))
         return
     aside = path.with_name(f"{path.name}.damaged")
     guard = _guard(path)
@@ -154,28 +160,37 @@ def vouched(path: Path) -> bool:
 
 
 def check_unpacked(data: Path, manifest: Path) -> None:
-    """Refuse damaged files of a data set that are read as they are: those unpacked beside their gzip archives.
+    """Check files of a data set that are read as they are: those unpacked beside their gzip archives.
+
+    What is damaged is unpacked again. Where the archive, too, is not what it was, the manifest is removed: the step
+    `download` then mends it.
 
     Args:
         data: The data directory.
-        manifest: The data set's manifest, removed where something is damaged: the step `download` then mends it.
+        manifest: The data set's manifest.
 
     Raises:
-        SystemExit: If a file is damaged; the message names it.
+        SystemExit: If there is no manifest, or a file is damaged and could not be unpacked again; the message names it.
     """
-    known = json.loads(manifest.read_text(encoding="utf-8"))
+    try:
+        known = json.loads(manifest.read_text(encoding="utf-8"))
+    except FileNotFoundError:  # another job has met a damaged file
+        raise SystemExit(f"{manifest} is not there; the same snakemake command makes it again") from None
     sums = {file["name"]: file["sha256"] for file in known.get("files", ()) if file["name"].endswith(".gz")}
     for archive in sorted((data / known["dataset"]).rglob("*.gz")) if sums else ():
-        target = archive.with_suffix("")
-        if archive.name not in sums:  # a file of the user's
+        if archive.name not in sums or _holds(archive):  # the first: a file of the user's
             continue
-        if sha256(archive) != sums[archive.name]:
-            target = archive
-        elif target.is_file() and _sum(target) == _sum(archive):
+        target = archive.with_suffix("")
+        if sha256(archive) == sums[archive.name]:
+            try:
+                unpack(archive)
+            except OSError as error:
+                raise SystemExit(f"{target} is damaged and could not be unpacked again: {error}") from None
+            log.warning("%s was damaged and is unpacked again", target)
             continue
         manifest.unlink(missing_ok=True)
         _guard(manifest).unlink(missing_ok=True)
-        raise SystemExit(f"{target} is damaged; the same snakemake command brings it back")
+        raise SystemExit(f"{target} and {archive.name} are damaged; the same snakemake command brings them back")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -218,6 +233,20 @@ def _known(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
+
+
+def _restored(path: Path) -> bool:
+    """Write a file again whose guard keeps its content; whether that was done."""
+    known = _known(path)
+    content = known.get("content", "").encode()
+    if not content or hashlib.sha256(content).hexdigest() != known["sha256"]:
+        return False
+    try:
+        with writing(path) as new:
+            new.write_bytes(content)
+    except OSError:
+        return False
+    return True
 
 
 def _locked(path: Path) -> int | None:
@@ -281,7 +310,7 @@ def _release(*, seal: bool) -> list[Path]:
         known = {"bytes": path.stat().st_size, "sha256": sha256(path)} if seal and path.is_file() else {}
         if handle is None and known:
             with suppress(OSError):
-                write_json(_guard(path), known)
+                write_json(_guard(path), {**known, "content": path.read_text(encoding="utf-8")})
         if handle is not None:
             if known:
                 _say(handle, known)
@@ -302,13 +331,12 @@ def _explain(path: Path) -> None:
         log.error("%s could not be written: %s", path, error)
 
 
-def _sum(path: Path) -> tuple[int, int]:
-    """Length and CRC-32 of a file's content, of a gzip file's as it is unpacked."""
-    length = crc = 0
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-        while chunk := stream.read(2**20):
-            length, crc = length + len(chunk), zlib.crc32(chunk, crc)
-    return length, crc
+def _holds(archive: Path) -> bool:
+    """Whether what is unpacked beside an archive is what its end says; the end of a cut one says nothing."""
+    try:
+        return unpacked(archive)
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":
