@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from sgdphases.figures.maps import maps_overview, norm_of, phase_map
@@ -41,6 +41,15 @@ def test_what_the_card_says_goes_before_what_the_values_suggest(cube: xr.Dataset
     assert (mesh.norm.vmin, mesh.norm.vmax, mesh.cmap.name) == (0, 1, "cividis")
     expected = cube["test_loss"].isel(step=0).mean("replica").transpose("learning_rate", "init_scale").values
     assert np.allclose(mesh.get_array(), expected[:, ::-1])
+
+
+def test_limits_from_zero_make_colours_linear(cube: xr.Dataset) -> None:
+    (mesh,) = meshes(phase_map(cube, {}, variable="test_loss", limits=[0, 1]))
+    overview = maps_overview(cube, {}, variables=["test_loss", "overlap"], limits={"test_loss": [0, 1]})
+    for norm in (mesh.norm, meshes(overview)[0].norm):
+        assert (type(norm), norm.vmin, norm.vmax) == (Normalize, 0, 1)
+    with pytest.raises(ValueError, match="colour: log needs limits above zero"):
+        phase_map(cube, {}, variable="test_loss", colour="log", limits=[0, 1])
 
 
 def test_the_published_map_stands_beside_the_measured_one(cube: xr.Dataset, fits: dict[str, xr.Dataset]) -> None:

@@ -46,7 +46,7 @@ def phase_map(cube: xr.Dataset, fits: Mapping[str, xr.Dataset], options: PhaseMa
     """
     source = cube if options.fit is None else selection.fit_of(fits, options.fit)
     array = measured_values(source, options.variable, options)
-    colour = _colour(array) if options.colour == "auto" else options.colour
+    colour = _colour(array, options.limits) if options.colour == "auto" else options.colour
     statistic = options.statistic or _statistic(colour)
     measured = selection.panels(selection.averaged(array, statistic), options.x, options.y)
     told = published_panels(fits, options.variable, options.x, options.y) if options.published else []
@@ -103,9 +103,9 @@ def _one_map(ax: Axes, cube: xr.Dataset, word: str, options: MapsOverview) -> Pa
         draw_phases(ax, panel, _only(votes.share, options), votes.words, names=7)
         return panel
     array = measured_values(cube, word, options)
-    colour = _colour(array)
-    panel = _only(selection.averaged(array, _statistic(colour)), options)
     limits = options.limits.get(word, [0.0, 1.0] if "flag_values" in array.attrs else None)
+    colour = _colour(array, limits)
+    panel = _only(selection.averaged(array, _statistic(colour)), options)
     norm = norm_of([panel.values], colour, limits)
     mesh = draw_map(ax, panel, norm, options.palette)
     bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=22, extend=beyond(panel.values, norm))
@@ -143,8 +143,8 @@ def measured_values(cube: xr.Dataset, word: str, options: OnGrid) -> xr.DataArra
     return selection.as_numbers(selection.at_step(selection.at_values(array, options.at), options.step))
 
 
-def _colour(array: xr.DataArray) -> str:
-    return "log" if selection.spans_decades(array) else "linear"
+def _colour(array: xr.DataArray, limits: Sequence[float] | None) -> str:
+    return "log" if selection.spans_decades(array) and (limits is None or limits[0] > 0) else "linear"
 
 
 def beyond(values: np.ndarray, norm: Normalize) -> str:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Step = Literal["first", "last"] | float
 Limits = Annotated[list[float], Field(min_length=2, max_length=2)]
+LogLimits = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
 Chosen = bool | list[str]
 """All of them, none, or those named."""
 Place = dict[str, Annotated[float | str, Field(union_mode="left_to_right")]]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from sgdphases.choices import one_of
 from sgdphases.figures.diffusion_options import Displacements, Orbits, Plane
@@ -34,7 +34,7 @@ class PhaseMap(OnGrid):
         variable: What is shown.
         fit: Name of the fit that holds it; the cube does if not given.
         statistic: Of the replicas; if not given the median with logarithmic colours, otherwise the mean.
-        colour: "auto" is logarithmic for positive values that span two decades.
+        colour: "auto" is logarithmic for positive values that span two decades, where limits are positive, too.
         limits: Least and largest value of the colours.
         palette: Name of a colour map.
     """
@@ -45,6 +45,12 @@ class PhaseMap(OnGrid):
     colour: Literal["auto", "linear", "log"] = "auto"
     limits: Limits | None = None
     palette: str | None = None
+
+    @model_validator(mode="after")
+    def _positive(self) -> "PhaseMap":
+        if self.colour == "log" and self.limits and self.limits[0] <= 0:
+            raise ValueError(f"colour: log needs limits above zero, not {self.limits}")
+        return self
 
 
 class MapsOverview(OnGrid):

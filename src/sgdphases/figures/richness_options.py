@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sgdphases.figures.option_parts import Limits, Placed, Step
+from sgdphases.figures.option_parts import Limits, LogLimits, Placed, Step
 
 Criterion = Literal["finite", "trained", "calm"]
 """What the largest learning rate is asked for."""
@@ -30,7 +30,7 @@ class RatePortrait(Placed):
     theory: Literal["fitted", "toy", "none"] = "fitted"
     edges: str = "learning_rate_edges"
     closing: str = "richness_exponents"
-    limits: Limits | None = None
+    limits: LogLimits | None = None
     palette: str | None = None
 
 
