@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -48,13 +49,37 @@ def copied_package(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "PACKAGE", copy)
 
     def fresh(rule, dataset=""):
-        for cached in (fingerprint, provenance.reachable, provenance._imports, provenance._tree):
+        for cached in (fingerprint, provenance.reachable, provenance._told):
             cached.cache_clear()
         return fingerprint(rule, dataset)
 
     yield copy, fresh
     monkeypatch.undo()
     fresh("train")
+
+
+def test_what_was_learned_of_code_is_kept_and_nothing_else_believed(copied_package, tmp_path, monkeypatch):
+    _, fresh = copied_package
+    monkeypatch.chdir(tmp_path)
+    memory = tmp_path / provenance.MEMORY
+
+    def told():
+        provenance._memory.cache_clear()
+        return fresh("ledger")
+
+    expected = told()
+    assert not memory.exists()  # no Snakemake runs here
+    memory.parent.mkdir()
+    assert told() == expected
+    kept = memory.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "_parsed", None)  # nothing is read anew
+        assert told() == expected
+    (_, code), *_ = json.loads(kept)["code"].values()
+    for broken in ("", "[]", kept[:-40], kept.replace(code, code[::-1])):
+        memory.write_text(broken)
+        assert told() == expected
+        assert memory.read_text() == kept
 
 
 def test_fingerprints_change_with_code_and_not_with_words(copied_package):

@@ -6,13 +6,21 @@ import hashlib
 import importlib.metadata
 import json
 import subprocess
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from sgdphases.files import read_json, write_json
 
 PACKAGE = Path(__file__).parent
 STREAMS = ("task", "weights", "order", "noise")
 DATASETS = "sgdphases.datasets.registry"
+MEMORY = Path(".snakemake", "sgdphases.code.json")
+"""Where Snakemake runs: what its jobs have learned of the code, which takes each of them a second to read anew."""
+MOST = 2000
+"""Versions of modules that are kept there."""
 _BESIDE_THE_SCIENCE = (
     "sgdphases.tracking",
     "sgdphases.provenance",
@@ -65,8 +73,11 @@ def fingerprint(rule: str, dataset: str = "") -> str:
     Returns:
         Twelve hexadecimal digits.
     """
+    before = len(_memory())
     modules = sorted(reachable(f"sgdphases.steps.{rule}", dataset))
-    pieces = [f"{module}:{_tree(module, dataset if module == DATASETS else '')}" for module in modules]
+    pieces = [f"{module}:{_told(module, dataset if module == DATASETS else '')[1]}" for module in modules]
+    if len(_memory()) > before:
+        _keep()
     return hashlib.sha256("\n".join(pieces).encode()).hexdigest()[:12]
 
 
@@ -80,7 +91,7 @@ def reachable(module: str, dataset: str = "") -> frozenset[str]:
         if name in seen or name.startswith(_BESIDE_THE_SCIENCE) or _source(name) is None:
             continue
         seen.add(name)
-        waiting.extend(_imports(name, dataset if name == DATASETS else ""))
+        waiting.extend(_told(name, dataset if name == DATASETS else "")[0])
     return frozenset(seen)
 
 
@@ -112,9 +123,44 @@ def _source(module: str) -> Path | None:
     return None
 
 
-def _parsed(module: str, dataset: str) -> ast.Module:
+@functools.cache
+def _memory() -> dict[str, list[Any]]:
+    """What `_told` says, by digests of what it was told of: a dictionary that grows, of `MEMORY` at first."""
+    try:
+        kept = read_json(MEMORY)
+        return kept["code"] if kept["sum"] == digest(kept["code"]) else {}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
+def _keep() -> None:
+    """Write the memory down where Snakemake runs; elsewhere, and where nothing can be written, it ends here."""
+    newest = dict(list(_memory().items())[-MOST:])
+    with suppress(OSError):
+        if MEMORY.parent.is_dir():
+            write_json(MEMORY, {"code": newest, "sum": digest(newest)})
+
+
+@functools.cache
+def _told(module: str, dataset: str) -> list[Any]:
+    """Of a module, where a data set is named without the rows of others: what it could import, digest of its code."""
+    text = _source(module).read_bytes()
+    key = hashlib.sha256(b"\0".join([_reader(), dataset.encode(), text])).hexdigest()
+    if key not in _memory():
+        tree = _parsed(text, dataset)
+        _memory()[key] = [_imports(tree), hashlib.sha256(_bare(tree).encode()).hexdigest()]
+    return _memory()[key]
+
+
+@functools.cache
+def _reader() -> bytes:
+    """What else syntax trees and their digests depend on: Python, and this module."""
+    return sys.version.encode() + Path(__file__).read_bytes()
+
+
+def _parsed(text: bytes, dataset: str) -> ast.Module:
     """The syntax tree of a module; where a data set is named, without the rows of others."""
-    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    tree = ast.parse(text)
     for node in ast.walk(tree) if dataset else ():
         if isinstance(node, ast.Tuple):
             node.elts = [row for row in node.elts if not _of_another(row, dataset)]
@@ -127,11 +173,10 @@ def _of_another(row: ast.expr, dataset: str) -> bool:
     return is_row and [ast.literal_eval(name) for name in row.args[:1]] != [dataset]
 
 
-@functools.cache
-def _imports(module: str, dataset: str) -> list[str]:
+def _imports(tree: ast.Module) -> list[str]:
     """Every name that import statements and registries of a module could mean as a module, at any depth of it."""
     names = []
-    for node in ast.walk(_parsed(module, dataset)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -139,13 +184,11 @@ def _imports(module: str, dataset: str) -> list[str]:
             names.extend(f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("sgdphases."):
             names.append(node.value.split(":")[0])  # a registry names what it offers as "package.module:function"
-    return names
+    return list(dict.fromkeys(names))
 
 
-@functools.cache
-def _tree(module: str, dataset: str) -> str:
-    """The syntax tree of a module without docstrings; comments and formatting are not part of a tree."""
-    tree = _parsed(module, dataset)
+def _bare(tree: ast.Module) -> str:
+    """A module's syntax tree without docstrings; comments and formatting are not part of a tree."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _documented(body):
