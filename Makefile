@@ -39,8 +39,8 @@ $(STAMP):
 
 environment: $(STAMP)  ## .venv with everything, from the lock (1 to 5 minutes and 6 GB the first time, then instant)
 
-run: $(STAMP)  ## train, measure, fit, draw, judge: the experiments in config.yaml (about 11 minutes on 2 cores)
-	@printf 'make run: the experiments that config.yaml lists, on all cores; the default list takes about 11 minutes on 2 cores.\n'
+run: $(STAMP)  ## train, measure, fit, draw, judge: the experiments in config.yaml (11 to 14 minutes on 2 cores)
+	@printf 'make run: the experiments that config.yaml lists, on all cores; the default list takes 11 to 14 minutes on 2 cores.\n'
 	@printf '          What is already there is kept; results go to results/. Stop with ctrl-c, go on with make run.\n'
 	$(PY) -m snakemake --cores all $(ARGS)
 

@@ -1,4 +1,4 @@
-"""ResNet-18 through the house, from the mirror's archive to the cube: one epoch of two classes."""
+"""ResNet-18 through the house, from the mirror's archive to the cube: half an epoch of two classes."""
 
 import numpy as np
 import pytest
