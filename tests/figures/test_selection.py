@@ -59,6 +59,9 @@ def test_decades_are_seen_in_medians() -> None:
     assert not selection.spans_decades(values(1e-5, 9e-4))
     assert not selection.spans_decades(values(-1.0, 1e3))
     assert not selection.spans_decades(values(np.nan, np.nan))
+    one_negative = xr.DataArray([[1e-5, 1e-5, -1e-9], [1e-2, 1e-2, 1e-2]], dims=("point", "replica"))
+    assert not selection.spans_decades(one_negative)  # a quantity of two signs, though no median shows it
+    assert selection.spans_decades(abs(one_negative))
 
 
 def test_panels_are_ascending_and_hold_the_right_cells(cube: xr.Dataset) -> None:

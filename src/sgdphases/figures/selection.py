@@ -184,10 +184,11 @@ def layers_of(cube: xr.Dataset, depth: float | None = None) -> int:
 
 
 def spans_decades(array: xr.DataArray, decades: float = 2.0) -> bool:
-    """Whether all values are positive and their replica medians reach over more than so many powers of ten."""
+    """Whether no value is negative and their replica medians reach over more than so many powers of ten."""
     values = averaged(array, "median").values
     values = values[np.isfinite(values)]
-    return bool(values.size and values.min() > 0 and values.max() / values.min() > 10**decades)
+    signed = bool((array < 0).any())
+    return bool(values.size and not signed and values.min() > 0 and values.max() / values.min() > 10**decades)
 
 
 def averaged(array: xr.DataArray, statistic: str) -> xr.DataArray:
