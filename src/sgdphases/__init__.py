@@ -3,7 +3,7 @@
 import os
 from contextlib import suppress
 
-VENDOR_LINES = 512
+HEAD = 512
 """Bytes of Linux' description of the processors, in which the first one's maker stands."""
 
 
@@ -16,7 +16,7 @@ def _keep_bits() -> None:
     """
     maker = b""
     with suppress(OSError), open("/proc/cpuinfo", "rb") as stream:
-        maker = stream.read(VENDOR_LINES)
+        maker = stream.read(HEAD)
     if b"GenuineIntel" not in maker:
         os.environ.setdefault("MKL_CBWR", "AUTO")
 

@@ -321,12 +321,13 @@ def _last_words(logs: list[str], since: int, *, member: bool) -> tuple[str, str]
     if member and logs and not recent:
         return KILLED, "its group ended before it began"
     for path in recent:
+        if not path.endswith(".jsonl"):
+            continue
         with contextlib.suppress(OSError, IndexError):  # gone meanwhile, or empty
-            run = from_events(read(path))[-1] if path.endswith(".jsonl") else None
-            if run is not None and (member or run.status != FINISHED):
-                return run.status, run.tags.get("cause", "")
-            if run is not None:
+            run = from_events(read(path))[-1]
+            if run.status == FINISHED and not member:
                 return FAILED, "its step had ended well"
+            return run.status, run.tags.get("cause", "")
     return FAILED, "failed"
 
 
